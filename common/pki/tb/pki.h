@@ -1,0 +1,46 @@
+#pragma once
+/* The little X.509 that both the factory (sim-card personalise) and the hub's CA need: certificate
+ * authorities, certificates for a public key, CSRs whose signature is made elsewhere. OpenSSL 3 underneath.
+ * Profiles follow RFC 5280 strictly (key usage, SKI, AKI), because Python 3.13 and others insist. */
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "tb/error.h"
+#include "tb/span.h"
+
+enum tb_pki_role { TB_PKI_CA, TB_PKI_CLIENT, TB_PKI_SERVER };
+
+struct tb_pki_request {
+    enum tb_pki_role role;
+    const char *common_name;      /* subject CN */
+    const char *organization;     /* O, or NULL */
+    const char *const *dns_names; /* SAN entries, NULL-terminated: DNS names or numeric addresses; NULL: none */
+    const char *uri;              /* SAN URI, or NULL */
+    long not_before_s, not_after_s; /* relative to now, seconds */
+};
+
+struct tb_pki_ca { /* freed by tb_pki_ca_done() */
+    X509 *cert;
+    EVP_PKEY *key;
+};
+
+/* A new P-256 CA, self-signed. */
+int tb_pki_ca_init(const char *common_name, long days, struct tb_pki_ca *ret) TB_CHECKED;
+/* PEM files; the key file is written with mode 0600, never overwriting an existing one (TB_ESTATE). */
+int tb_pki_ca_save(const struct tb_pki_ca *ca, const char *cert_file, const char *key_file, struct tb_error *e) TB_CHECKED;
+int tb_pki_ca_load(const char *cert_file, const char *key_file, struct tb_pki_ca *ret, struct tb_error *e) TB_CHECKED;
+void tb_pki_ca_done(struct tb_pki_ca *ca);
+
+/* A certificate for pub under ca (random 64-bit+ serial, ecdsa-with-SHA256). New reference in *ret. */
+int tb_pki_issue(const struct tb_pki_ca *ca, EVP_PKEY *pub, const struct tb_pki_request *req, X509 **ret) TB_CHECKED;
+/* Verifies the CSR's own signature and issues for its key; subject comes from req alone. */
+int tb_pki_issue_csr(const struct tb_pki_ca *ca, X509_REQ *csr, const struct tb_pki_request *req, X509 **ret) TB_CHECKED;
+
+/* EC public key from an uncompressed point (65 bytes). group: "P-256" or "brainpoolP256r1". */
+int tb_pki_ec_public(const char *group, struct tb_span point, EVP_PKEY **ret) TB_CHECKED;
+
+int tb_pki_cert_load(const char *pem_file, X509 **ret, struct tb_error *e) TB_CHECKED;
+int tb_pki_cert_save(X509 *cert, const char *pem_file, struct tb_error *e) TB_CHECKED; /* replaces atomically */
+int tb_pki_key_save(EVP_PKEY *key, const char *pem_file, struct tb_error *e) TB_CHECKED; /* mode 0600 */
+/* SHA-256 of the DER: 32 bytes. */
+int tb_pki_fingerprint(X509 *cert, uint8_t ret[32]) TB_CHECKED;

@@ -1,0 +1,15 @@
+#pragma once
+/* INI files of people (inih underneath): sections, key = value, file and line in every complaint. */
+#include "tb/error.h"
+
+struct tb_config_entry {
+    const char *section; /* "" before the first */
+    const char *key;     /* NULL when a section begins */
+    const char *value;
+    int line;
+};
+
+/* Calls fn for each section start and entry in order; fn returns 0, or negative after tb_error_set(e, …) to stop.
+ * Strings are borrowed for the call. */
+typedef int tb_config_fn(const struct tb_config_entry *entry, const char *file, struct tb_error *e, void *user);
+int tb_config_read(const char *file, tb_config_fn *fn, void *user, struct tb_error *e) TB_CHECKED;

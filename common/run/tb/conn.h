@@ -1,0 +1,72 @@
+#pragma once
+/* A byte stream on the loop: TCP, Unix socket, or an already open descriptor. Always ends with exactly
+ * one on_closed(), after which the object is gone. TCP_NODELAY is always set: this project never wants Nagle. */
+#include <stdbool.h>
+#include <uv.h>
+
+#include "tb/error.h"
+#include "tb/span.h"
+
+struct tb_conn;
+
+struct tb_conn_ops {
+    /* Bytes arrived. Return how many were consumed (0 … data.n): the rest is kept and offered again in
+     * front of the next bytes. Keeping TB_CONN_IN_MAX bytes unconsumed closes the connection with
+     * TB_ERANGE. May call tb_conn_close(). */
+    size_t (*on_data)(struct tb_conn *c, struct tb_span data, void *user);
+    /* The write queue has fallen below the low mark again after tb_conn_write() answered 0 for full. NULL: not wanted. */
+    void (*on_drain)(struct tb_conn *c, void *user);
+    /* Last call ever: why is 0 for a close by us, TB_ECLOSED at end of stream, else the error. */
+    void (*on_closed)(int why, void *user);
+};
+
+enum { TB_CONN_IN_MAX = 1 << 17, TB_CONN_OUT_MAX = 1 << 20 };
+
+/* An address as people write it: "host:port", "[::1]:port", "unix:/path" or "/path". */
+struct tb_addr {
+    bool is_unix;
+    char host[256]; /* or the path */
+    uint16_t port;
+};
+int tb_addr_parse(const char *text, struct tb_addr *ret, struct tb_error *e) TB_CHECKED;
+/* Writes "127.0.0.1:1234" or "unix:/path". Returns dst. */
+char *tb_addr_str(const struct tb_addr *a, char *dst, size_t cap);
+
+typedef void tb_connected_fn(int status, struct tb_conn *c, void *user);
+
+/* Starts connecting; cb is called exactly once, from the loop, with a connection that already has ops
+ * and user, or with a negative status and NULL. Numeric hosts and "localhost" only for TCP. The returned
+ * handle may be given to tb_conn_cancel() until cb has run; then cb is called with UV_ECANCELED. */
+struct tb_connect;
+int tb_conn_connect(uv_loop_t *loop, const struct tb_addr *to, const struct tb_conn_ops *ops, void *user,
+                    tb_connected_fn *cb, struct tb_connect **ret) TB_CHECKED;
+void tb_conn_cancel(struct tb_connect *c);
+
+/* Takes over fd (socket, pipe or pty master; given to the connection, closed also on failure). */
+int tb_conn_open_fd(uv_loop_t *loop, int fd, const struct tb_conn_ops *ops, void *user, struct tb_conn **ret) TB_CHECKED;
+
+/* Writes all of the n pieces as one write. Bytes that the kernel does not take at once are copied. Returns 1
+ * while there is room, 0 when the queue passed its high mark (stop producing until on_drain), or a
+ * negative code when the connection is closing or TB_CONN_OUT_MAX would be passed (then it closes). */
+int tb_conn_write(struct tb_conn *c, const struct tb_span *pieces, unsigned n);
+size_t tb_conn_queued(const struct tb_conn *c);
+
+void tb_conn_pause(struct tb_conn *c);  /* stop reading: back-pressure */
+void tb_conn_resume(struct tb_conn *c); /* also offers kept bytes again */
+
+/* Asynchronous, idempotent. finish: queued bytes are still sent (bounded to 1 s), then closed. */
+void tb_conn_close(struct tb_conn *c, int why);
+void tb_conn_finish(struct tb_conn *c);
+
+int tb_conn_fd(const struct tb_conn *c); /* for setsockopt; owned by c */
+void tb_conn_set_ops(struct tb_conn *c, const struct tb_conn_ops *ops, void *user);
+
+/* A listening socket. Unix paths: a stale socket file (nobody answers) is replaced, a live one is
+ * UV_EADDRINUSE; the file is removed at close. Port 0 picks one: see tb_listener_addr(). */
+struct tb_listener;
+typedef void tb_accept_fn(struct tb_listener *l, void *user); /* call tb_listener_accept() from here */
+int tb_listener_open(uv_loop_t *loop, const struct tb_addr *at, tb_accept_fn *fn, void *user,
+                     struct tb_listener **ret) TB_CHECKED;
+int tb_listener_accept(struct tb_listener *l, const struct tb_conn_ops *ops, void *user, struct tb_conn **ret) TB_CHECKED;
+const struct tb_addr *tb_listener_addr(const struct tb_listener *l); /* the real one */
+void tb_listener_close(struct tb_listener *l);                       /* frees itself */

@@ -1,0 +1,57 @@
+#pragma once
+/* A UICC in memory: command APDU in, response APDU out. The card does no I/O, owns no thread and never
+ * sleeps, so one process may hold many thousand of them. It is not reentrant: one caller at a time. */
+#include <stdbool.h>
+
+#include "simcard/nvm.h"
+#include "tb/error.h"
+#include "tb/span.h"
+
+struct card;
+
+/* What the card did, counted since card_new(). Never goes back; the proof that no software took over. */
+struct card_counters {
+    uint64_t apdus, bytes_in, bytes_out; /* as seen on the interface, GET RESPONSE included */
+    uint64_t resets;
+    uint64_t keygen, sign, verify, ecdh, prf, hkdf, random; /* successful operations */
+    uint64_t refused; /* commands answered with neither 9000, 61xx, 6300 nor 63CF */
+    uint64_t writes;  /* transactions committed to NVM */
+};
+
+/* One command as a trace sees it: which application on which channel answered what. Borrowed for the call. */
+struct card_event {
+    struct tb_span command, response; /* response with SW1 SW2; secrets do not occur in either, by design of IoT.05
+                                         except what COMPUTE DH, PRF and HKDF return: mask with card_event_masked */
+    unsigned channel;
+    const char *operation; /* "compute-signature-update", "select", … never NULL */
+    bool secret_response;  /* response data is key material: do not log it */
+};
+
+struct card_config {
+    struct tb_span atr;    /* copied; empty: the default ATR of the reference, T=0 and T=1 */
+    struct card_nvm *nvm;  /* borrowed; must outlive the card. The card reads all of it in card_new() */
+    void (*on_command)(const struct card_event *event, void *user); /* NULL: none */
+    void *user;
+};
+
+/* Returns a card without power, or NULL when memory or the NVM contents fail (*ret_err says which). An empty NVM is a
+ * blank card: MF only, no applet. */
+struct card *card_new(const struct card_config *cfg, int *ret_err);
+void card_free(struct card *card); /* NULL is a no-op; wipes secrets */
+
+/* Cold reset: channels, sessions, pending data and volatile keys are lost. *ret_atr borrows from the card and stays
+ * valid until card_free(). */
+int card_power_on(struct card *card, struct tb_span *ret_atr) TB_CHECKED;
+void card_power_off(struct card *card);
+int card_reset(struct card *card) TB_CHECKED; /* warm reset; same effect, needs power */
+struct tb_span card_atr(const struct card *card); /* at any time, also without power */
+
+/* Runs one command to completion and puts data and SW1 SW2 into rsp (at least TB_APDU_MAX_SHORT_RSP room; extended
+ * responses need as much as the caller's Le). An unhappy card is not an error: it is a status word. Negative means the
+ * harness is at fault (no power: TB_ESTATE; rsp too small: TB_ESPACE) or the NVM is broken (TB_ESTORE). */
+int card_transact(struct card *card, struct tb_span cmd, struct tb_buf *rsp) TB_CHECKED;
+
+void card_counters(const struct card *card, struct card_counters *ret);
+
+/* Identity for messages and control: ICCID digits (up to 20 + NUL), "" when the card has none. */
+void card_iccid(const struct card *card, char ret[21]);
