@@ -2,6 +2,7 @@
 set(TB_SANITIZE "" CACHE STRING "Sanitizers, comma separated: address,undefined")
 option(TB_FUZZ "Build fuzz targets with libFuzzer (clang)" OFF)
 option(TB_COVERAGE "Instrument for gcov" OFF)
+option(TB_TESTS "Build the tests" ON)
 option(TB_WERROR "Warnings are errors" ON)
 
 if(NOT CMAKE_BUILD_TYPE)

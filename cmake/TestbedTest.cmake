@@ -1,10 +1,13 @@
-# Tests. A test's name is label/component/topic; the label before the first slash is its ctest label.
+# Tests, built only with TB_TESTS: a component may call these functions always. A test's name is label/component/topic; the label before the first slash is its ctest label.
 #
 # tb_add_test(NAME label/component/topic
 #             [SOURCES a_test.c …] [LIBS target …]     a cmocka program
 #             [COMMAND program arg …]                  or any command; exit 77 = skipped
 #             [ENV KEY=VALUE …] [TIMEOUT seconds] [ARGS …] [SERIAL])
 function(tb_add_test)
+  if(NOT TB_TESTS)
+    return()
+  endif()
   cmake_parse_arguments(T "SERIAL" "NAME;TIMEOUT" "SOURCES;LIBS;COMMAND;ENV;ARGS" ${ARGN})
   string(REGEX REPLACE "/.*" "" label ${T_NAME})
   if(T_SOURCES)
@@ -31,6 +34,9 @@ endfunction()
 # tb_add_fuzzer(NAME component_target SOURCES fuzz_x.c LIBS … CORPUS folder)
 # With TB_FUZZ a libFuzzer program; otherwise a program that replays the corpus, run as test fuzz/NAME.
 function(tb_add_fuzzer)
+  if(NOT TB_TESTS)
+    return()
+  endif()
   cmake_parse_arguments(F "" "NAME;CORPUS" "SOURCES;LIBS" ${ARGN})
   set(target fuzz_${F_NAME})
   add_executable(${target} ${F_SOURCES})
@@ -48,6 +54,9 @@ endfunction()
 
 # Every public header must compile alone: tb_check_headers(target folder header…)
 function(tb_check_headers target folder)
+  if(NOT TB_TESTS)
+    return()
+  endif()
   foreach(header IN LISTS ARGN)
     string(MAKE_C_IDENTIFIER ${header} id)
     file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/headers/${id}.c CONTENT "#include \"${header}\"\nextern int tb_header_${id};\n")
