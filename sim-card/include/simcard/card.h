@@ -1,6 +1,7 @@
 #pragma once
-/* A UICC in memory: command APDU in, response APDU out. The card does no I/O, owns no thread and never
- * sleeps, so one process may hold many thousand of them. It is not reentrant: one caller at a time. */
+/* A UICC in memory: command APDU in, response APDU out. The card does no I/O, owns no thread and
+ * never sleeps, so one process may hold many thousand of them. It is not reentrant: one caller at a
+ * time. */
 #include <stdbool.h>
 
 #include "simcard/nvm.h"
@@ -9,7 +10,8 @@
 
 struct card;
 
-/* What the card did, counted since card_new(). Never goes back; the proof that no software took over. */
+/* What the card did, counted since card_new(). Never goes back; the proof that no software took
+ * over. */
 struct card_counters {
     uint64_t apdus, bytes_in, bytes_out; /* as seen on the interface, GET RESPONSE included */
     uint64_t resets;
@@ -18,37 +20,49 @@ struct card_counters {
     uint64_t writes;  /* transactions committed to NVM */
 };
 
-/* One command as a trace sees it: which application on which channel answered what. Borrowed for the call. */
+/* One command as a trace sees it: what was asked on which channel and what came back. Borrowed for
+ * the call. */
 struct card_event {
-    struct tb_span command, response; /* response with SW1 SW2; secrets do not occur in either, by design of IoT.05
-                                         except what COMPUTE DH, PRF and HKDF return: mask with card_event_masked */
+    struct tb_span command, response; /* whole APDUs, response with SW1 SW2 */
+    uint16_t sw;
     unsigned channel;
-    const char *operation; /* "compute-signature-update", "select", … never NULL */
-    bool secret_response;  /* response data is key material: do not log it */
+    const char *operation; /* "compute-signature-update", "select", … never NULL; static text */
+    bool secret_command;   /* its data is key material or a PIN (PRF, HKDF, VERIFY PIN …) */
+    bool secret_response;  /* its data is key material (COMPUTE DH, PRF, HKDF) */
 };
 
+/* What may be logged of an event: appends command and response, secret data bytes replaced by 00.
+ * Lengths stay, so that a dissector still understands the APDU. */
+void card_event_mask(const struct card_event *event, struct tb_buf *command,
+                     struct tb_buf *response);
+
+enum { CARD_ATR_MAX = 33 }; /* ISO/IEC 7816-3 8.2.1: TS and at most 32 characters */
+
 struct card_config {
-    struct tb_span atr;    /* copied; empty: the default ATR of the reference, T=0 and T=1 */
-    struct card_nvm *nvm;  /* borrowed; must outlive the card. The card reads all of it in card_new() */
+    struct tb_span atr;   /* copied, at most CARD_ATR_MAX bytes; empty: the default, T=0 and T=1 */
+    struct card_nvm *nvm; /* borrowed; must outlive the card, which reads it in card_new() only */
     void (*on_command)(const struct card_event *event, void *user); /* NULL: none */
     void *user;
 };
 
-/* Returns a card without power, or NULL when memory or the NVM contents fail (*ret_err says which). An empty NVM is a
- * blank card: MF only, no applet. */
+/* Returns a card without power, or NULL with *ret_err: TB_ENOMEM, TB_ERANGE (ATR too long),
+ * TB_ESTORE (NVM cannot be read), TB_EPARSE (its records are damaged), TB_EUNSUP (written by a
+ * newer version). An empty NVM is a blank card: MF only, no applet. */
 struct card *card_new(const struct card_config *cfg, int *ret_err);
 void card_free(struct card *card); /* NULL is a no-op; wipes secrets */
 
-/* Cold reset: channels, sessions, pending data and volatile keys are lost. *ret_atr borrows from the card and stays
- * valid until card_free(). */
+/* Cold reset: channels, sessions, pending data and volatile keys are lost. *ret_atr borrows from
+ * the card and stays valid until card_free(). */
 int card_power_on(struct card *card, struct tb_span *ret_atr) TB_CHECKED;
 void card_power_off(struct card *card);
-int card_reset(struct card *card) TB_CHECKED; /* warm reset; same effect, needs power */
+int card_reset(struct card *card) TB_CHECKED;     /* warm reset; same effect, needs power */
 struct tb_span card_atr(const struct card *card); /* at any time, also without power */
 
-/* Runs one command to completion and puts data and SW1 SW2 into rsp (at least TB_APDU_MAX_SHORT_RSP room; extended
- * responses need as much as the caller's Le). An unhappy card is not an error: it is a status word. Negative means the
- * harness is at fault (no power: TB_ESTATE; rsp too small: TB_ESPACE) or the NVM is broken (TB_ESTORE). */
+/* Runs one command to completion and puts data and SW1 SW2 into rsp, which needs room for
+ * TB_APDU_MAX_SHORT_RSP bytes; what an extended Le asks for beyond the room is offered by 61xx. An
+ * unhappy card is not an error but a status word, and so is a failing NVM (6581, or 6A84 when it is
+ * full; the command then changed nothing). Negative means the harness is at fault: no power
+ * (TB_ESTATE), rsp too small (TB_ESPACE). */
 int card_transact(struct card *card, struct tb_span cmd, struct tb_buf *rsp) TB_CHECKED;
 
 void card_counters(const struct card *card, struct card_counters *ret);

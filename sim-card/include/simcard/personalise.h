@@ -1,59 +1,95 @@
 #pragma once
-/* Factory personalisation of a card's NVM: objects are put in place before the card is first powered. The readable
- * form is a *.card file (docs/card.md); this is the structure behind it. */
+/* Factory personalisation of a card's NVM: identity, PINs, applets and objects are put in place
+ * before the card is first powered. The readable form is a *.card file (docs/card.md); this is the
+ * structure behind it.
+ *
+ * An IoT SAFE applet *instance* (a number) is one set of objects. An AID is attached to an instance
+ * together with a profile; several AIDs may be aliases of one instance, and a card may hold several
+ * instances. */
 #include "simcard/card.h"
+#include "simcard/profile.h"
 #include "tb/safe.h"
 
-/* Field differences of IoT SAFE applets, bound to the AID that was selected (reference: 13-14). Parsed by name from
- * "[profile NAME]" sections; built-in ones are listed by card_profile_find(). */
-struct card_profile {
-    char name[32];
-    enum tb_safe_len sig_len;      /* length form of tag 33 */
-    bool sig_der;                  /* value of 33: DER ECDSA-Sig-Value instead of r || s */
-    bool info_wrapper;             /* C1…C4 around each information structure */
-    bool delivery_t0;              /* 61xx + GET RESPONSE for every answer; else direct when it fits */
-    bool appinfo_61_6f;            /* 61/6F instead of 90/93 in application information */
-    uint16_t max_block;            /* READ FILE bytes when no Le is given */
-    bool file_size_first;          /* 20 before 21 in file information */
-    bool file_padded;              /* files read as zero-padded to their container */
-    bool cla_8n_only;              /* refuse 0n for applet commands */
-    bool select_opens_channel;     /* SELECT by AID on a closed channel opens it */
-    bool session_reopen;           /* INIT on an open session restarts it */
-    bool create_on_demand;         /* B9 and 24 create missing containers */
-    bool hkdf_null_salt;           /* accept an empty salt */
-    bool tolerate_trailing;        /* stray bytes after Lc data are a Le */
-    uint16_t object_list_block;    /* bytes per GET DATA list answer before 6300, 0: no limit */
-    bool generate_labels;          /* B9 answers labels too */
-    uint8_t max_sessions;          /* B7 */
-    uint8_t version;               /* tag 10 */
+enum {
+    CARD_ICCID_MAX = 20,
+    CARD_IMSI_MAX = 15,
+    CARD_SPN_MAX = 16,
+    CARD_NUMBER_MAX = 20, /* MSISDN and SMSC digits, without the plus sign */
 };
 
-/* A built-in profile by name: "gsma" (default), "thales", "orange", "ntt", "qtool", "t0", … NULL when unknown. */
-const struct card_profile *card_profile_find(const char *name);
-const char *const *card_profile_names(void); /* NULL-terminated */
+/* All borrowed for the call; NULL where optional means absent. */
+struct card_identity {
+    const char *iccid;  /* 18..20 digits */
+    const char *imsi;   /* optional, 6..15 digits; a card without one has no USIM */
+    const char *spn;    /* optional, service provider name, 1..16 ASCII characters */
+    const char *msisdn; /* optional, international number with or without leading + */
+    const char *smsc;   /* optional, the same */
+    uint8_t mnc_digits; /* 2 or 3; 0 means 2 */
+};
+
+/* Key references of ETSI TS 102 221 9.5.1. */
+enum card_pin { CARD_PIN1 = 0x01, CARD_PIN2 = 0x81, CARD_ADM1 = 0x0A };
+
+/* Without personalisation: PIN1 "0000" disabled, PIN2 "0000" enabled, both with PUK "00000000"; no
+ * ADM1, so that what only an administrator may do cannot be done. */
+struct card_pin_spec {
+    enum card_pin ref;
+    const char *pin; /* 4..8 digits; ADM1: 4..8 characters */
+    const char *puk; /* 8 digits; NULL: cannot be unblocked */
+    bool enabled;    /* PIN1 only; the others always are */
+};
 
 enum card_object_class { CARD_PRIVATE, CARD_PUBLIC, CARD_SECRET, CARD_FILE };
 
-struct card_object_spec { /* all borrowed for the call */
+/* All borrowed for the call.
+ *
+ * value of a private key: scalar (32 bytes) or PKCS#1 RSAPrivateKey DER; of a public key: point
+ * (65), SubjectPublicKeyInfo or RSAPublicKey DER; of a secret: 1..64 bytes; of a file: its content.
+ * Empty: a container that stays deactivated until it is filled. */
+struct card_object_spec {
     enum card_object_class cls;
-    struct tb_span id, label; /* id 1..20 bytes, label 0..60 */
-    uint8_t access, key_type, key_usage, crypto, sign_alg, key_agreement, key_derivation, file_usage;
-    uint16_t hash;
-    bool active;
-    struct tb_span value;     /* private: scalar (32) or PKCS#1 DER; public: point (65) or SPKI DER; secret: bytes; file: content */
-    struct tb_span pair;      /* private: id of the public half; empty: same id */
-    uint32_t capacity;        /* file: container size, >= value.n; 0: value.n */
+    struct tb_span id;      /* 1..20 bytes, unique within class and instance */
+    struct tb_span label;   /* 0..60 bytes, unique likewise unless empty */
+    uint8_t access;         /* TB_SAFE_READ | TB_SAFE_UPDATE */
+    uint8_t key_type;       /* enum tb_safe_key_type; keys only */
+    uint8_t key_usage;      /* 0: TB_SAFE_USE_GENERAL */
+    uint8_t crypto;         /* TB_SAFE_CAN_…; keys only */
+    uint8_t sign_alg;       /* 0: what the key type can, when crypto has TB_SAFE_CAN_SIGN */
+    uint16_t hash;          /* 0: TB_SAFE_SHA256, when crypto has TB_SAFE_CAN_SIGN */
+    uint8_t key_agreement;  /* 0: TB_SAFE_ECKA, when crypto has TB_SAFE_CAN_AGREE */
+    uint8_t key_derivation; /* 0: PRF and HKDF, when crypto has TB_SAFE_CAN_DERIVE */
+    uint8_t file_usage;     /* 0: TB_SAFE_FILE_GENERAL */
+    bool inactive;          /* state 00 in spite of a value */
+    struct tb_span value;   /* see above */
+    struct tb_span pair;    /* private: id of the public half; empty: same id */
+    uint32_t capacity;      /* file: container size 1..65535, >= value.n; 0: value.n */
 };
 
-/* Each function writes to nvm in one transaction of its own. TB_EPARSE on values outside IoT.05's limits, TB_ESTATE
- * when the object exists already. */
-int card_perso_identity(struct card_nvm *nvm, const char *iccid, const char *imsi) TB_CHECKED;
-int card_perso_applet(struct card_nvm *nvm, struct tb_span aid, const struct card_profile *profile) TB_CHECKED;
-int card_perso_object(struct card_nvm *nvm, const struct card_object_spec *spec) TB_CHECKED;
-/* Makes the key pair inside; the public half is stored in its own container and returned (65-byte point, or SPKI DER
- * for RSA) in ret_public. Both containers must exist (card_perso_object with empty value). */
-int card_perso_generate(struct card_nvm *nvm, struct tb_span private_id, struct tb_buf *ret_public) TB_CHECKED;
-/* A CSR (DER, PKCS#10) signed with that private key, appended to ret_csr. */
-int card_perso_csr(struct card_nvm *nvm, struct tb_span private_id, const char *common_name, struct tb_buf *ret_csr) TB_CHECKED;
-/* Replaces the content of an existing file; TB_ESPACE above its container size. */
-int card_perso_file(struct card_nvm *nvm, struct tb_span file_id, struct tb_span content) TB_CHECKED;
+/* Each function changes nvm in one transaction of its own. TB_EPARSE or TB_ERANGE on values outside
+ * the limits above, TB_ESTATE when the thing exists already, TB_ENOTFOUND when it has to and does
+ * not; store errors pass through. */
+int card_perso_identity(struct card_nvm *nvm,
+                        const struct card_identity *identity) TB_CHECKED; /* replaces */
+int card_perso_pin(struct card_nvm *nvm,
+                   const struct card_pin_spec *spec) TB_CHECKED; /* replaces */
+int card_perso_applet(struct card_nvm *nvm, struct tb_span aid, uint8_t instance,
+                      const struct card_profile *profile) TB_CHECKED;
+int card_perso_object(struct card_nvm *nvm, uint8_t instance,
+                      const struct card_object_spec *spec) TB_CHECKED;
+
+/* Makes the key pair inside (EC or RSA-2048, as the private container says); the public half is
+ * stored in its own container and appended to ret_public: 65-byte point, or SubjectPublicKeyInfo
+ * DER for RSA (CARD_RSA_SPKI_MAX bytes). Both containers must exist (card_perso_object with empty
+ * value). */
+enum { CARD_RSA_SPKI_MAX = 294 };
+int card_perso_generate(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
+                        struct tb_buf *ret_public) TB_CHECKED;
+
+/* A CSR (PKCS#10 DER) for the subject CN=common_name signed with that private key, appended to
+ * ret_csr. */
+int card_perso_csr(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
+                   const char *common_name, struct tb_buf *ret_csr) TB_CHECKED;
+
+/* Replaces the content of an existing file and activates it; TB_ESPACE above its container size. */
+int card_perso_file(struct card_nvm *nvm, uint8_t instance, struct tb_span file_id,
+                    struct tb_span content) TB_CHECKED;
