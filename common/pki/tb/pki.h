@@ -1,7 +1,8 @@
 #pragma once
 /* The little X.509 that both the factory (sim-card personalise) and the hub's CA need: certificate
- * authorities, certificates for a public key, CSRs whose signature is made elsewhere. OpenSSL 3 underneath.
- * Profiles follow RFC 5280 strictly (key usage, SKI, AKI), because Python 3.13 and others insist. */
+ * authorities, certificates for a public key, CSRs whose signature is made elsewhere. OpenSSL 3
+ * underneath. Profiles follow RFC 5280 strictly (key usage, SKI, AKI), because Python 3.13 and
+ * others insist. */
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
@@ -12,10 +13,11 @@ enum tb_pki_role { TB_PKI_CA, TB_PKI_CLIENT, TB_PKI_SERVER };
 
 struct tb_pki_request {
     enum tb_pki_role role;
-    const char *common_name;      /* subject CN */
-    const char *organization;     /* O, or NULL */
-    const char *const *dns_names; /* SAN entries, NULL-terminated: DNS names or numeric addresses; NULL: none */
-    const char *uri;              /* SAN URI, or NULL */
+    const char *common_name;  /* subject CN */
+    const char *organization; /* O, or NULL */
+    const char *const
+        *dns_names;  /* SAN: DNS names or numeric addresses, NULL-terminated; or NULL */
+    const char *uri; /* SAN URI, or NULL */
     long not_before_s, not_after_s; /* relative to now, seconds; at most 1000 years */
 };
 
@@ -30,7 +32,8 @@ int tb_pki_ca_init(const char *common_name, long days, struct tb_pki_ca *ret) TB
  * After a crash there is a matching pair, or no key. */
 int tb_pki_ca_save(const struct tb_pki_ca *ca, const char *cert_file, const char *key_file,
                    struct tb_error *e) TB_CHECKED;
-/* TB_EPARSE when a file does not hold what it should, the certificate is no CA's, or the key is another's. */
+/* TB_EPARSE when a file does not hold what it should, the certificate is no CA's, or the key is
+ * another's. */
 int tb_pki_ca_load(const char *cert_file, const char *key_file, struct tb_pki_ca *ret,
                    struct tb_error *e) TB_CHECKED;
 void tb_pki_ca_done(struct tb_pki_ca *ca);
@@ -40,7 +43,8 @@ void tb_pki_ca_done(struct tb_pki_ca *ca);
  * security or an EC key without a named curve. A CA issued here may not issue further CAs. */
 int tb_pki_issue(const struct tb_pki_ca *ca, EVP_PKEY *pub, const struct tb_pki_request *req,
                  X509 **ret) TB_CHECKED;
-/* Verifies the CSR's own signature (TB_EPARSE) and issues for its key; subject comes from req alone. */
+/* Verifies the CSR's own signature (TB_EPARSE) and issues for its key; subject comes from req
+ * alone. */
 int tb_pki_issue_csr(const struct tb_pki_ca *ca, X509_REQ *csr, const struct tb_pki_request *req,
                      X509 **ret) TB_CHECKED;
 
@@ -49,7 +53,7 @@ int tb_pki_issue_csr(const struct tb_pki_ca *ca, X509_REQ *csr, const struct tb_
 int tb_pki_ec_public(const char *group, struct tb_span point, EVP_PKEY **ret) TB_CHECKED;
 
 int tb_pki_cert_load(const char *pem_file, X509 **ret, struct tb_error *e) TB_CHECKED;
-/* Both replace the file atomically; the key file has mode 0600 and has reached the disk on return. */
+/* Both replace the file atomically. The key file has mode 0600 and is on the disk on return. */
 int tb_pki_cert_save(X509 *cert, const char *pem_file, struct tb_error *e) TB_CHECKED;
 int tb_pki_key_save(EVP_PKEY *key, const char *pem_file, struct tb_error *e) TB_CHECKED;
 /* SHA-256 of the DER: 32 bytes. */

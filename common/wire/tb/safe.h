@@ -75,18 +75,29 @@ enum tb_safe_tag {
     TB_SAFE_T_SALT = 0xD5,
 };
 
-/* Values; those marked bitmap may be combined. */
-enum { TB_SAFE_SHA256 = 1, TB_SAFE_SHA384 = 2, TB_SAFE_SHA512 = 4 };                 /* 91, bitmap */
-enum { TB_SAFE_RSA_PKCS1 = 1, TB_SAFE_RSA_PSS = 2, TB_SAFE_ECDSA = 4 };              /* 92, bitmap */
-enum { TB_SAFE_ECKA = 1 };                                                           /* 6F 93 */
-enum { TB_SAFE_PRF = 1, TB_SAFE_HKDF = 2 };                                          /* 94, bitmap */
-enum { TB_SAFE_CAN_SIGN = 1, TB_SAFE_CAN_GENERATE = 2, TB_SAFE_CAN_AGREE = 4, TB_SAFE_CAN_DERIVE = 8 };
-enum { TB_SAFE_READ = 1, TB_SAFE_UPDATE = 2 };                                       /* 60, bitmap */
-enum { TB_SAFE_DEACTIVATED = 0, TB_SAFE_ACTIVATED = 1 };                             /* 4A */
-enum { TB_SAFE_MODE_FULL_TEXT = 1, TB_SAFE_MODE_LAST_BLOCK = 2, TB_SAFE_MODE_FINAL_HASH = 3 }; /* A1 */
-enum { TB_SAFE_USE_GENERAL = 1, TB_SAFE_USE_TLS12 = 2, TB_SAFE_USE_TLS13 = 3 };      /* 4E, enum */
-enum { TB_SAFE_FILE_GENERAL = 1, TB_SAFE_FILE_X509 = 2 };                            /* 21, enum */
-enum tb_safe_key_type {                                                              /* 4B */
+/* Values. Bitmaps, which may be combined: hash (91), signature (92), key derivation (94),
+ * cryptographic functions (61, 90), access (60). All others, like key agreement (6F, 93), mode of
+ * operation (A1), state (4A), key usage (4E), file usage (21) and key type (4B), are one value. */
+enum { TB_SAFE_SHA256 = 1, TB_SAFE_SHA384 = 2, TB_SAFE_SHA512 = 4 };
+enum { TB_SAFE_RSA_PKCS1 = 1, TB_SAFE_RSA_PSS = 2, TB_SAFE_ECDSA = 4 };
+enum { TB_SAFE_PRF = 1, TB_SAFE_HKDF = 2 };
+enum {
+    TB_SAFE_CAN_SIGN = 1,
+    TB_SAFE_CAN_GENERATE = 2,
+    TB_SAFE_CAN_AGREE = 4,
+    TB_SAFE_CAN_DERIVE = 8,
+};
+enum { TB_SAFE_READ = 1, TB_SAFE_UPDATE = 2 };
+enum { TB_SAFE_ECKA = 1 };
+enum {
+    TB_SAFE_MODE_FULL_TEXT = 1,
+    TB_SAFE_MODE_LAST_BLOCK = 2,
+    TB_SAFE_MODE_FINAL_HASH = 3,
+};
+enum { TB_SAFE_DEACTIVATED = 0, TB_SAFE_ACTIVATED = 1 };
+enum { TB_SAFE_USE_GENERAL = 1, TB_SAFE_USE_TLS12 = 2, TB_SAFE_USE_TLS13 = 3 };
+enum { TB_SAFE_FILE_GENERAL = 1, TB_SAFE_FILE_X509 = 2 };
+enum tb_safe_key_type {
     TB_SAFE_RSA2048 = 0x03,
     TB_SAFE_P256 = 0x13,
     TB_SAFE_P256_VOLATILE = 0x14,
@@ -100,20 +111,22 @@ enum { TB_SAFE_MAX_ID = 20, TB_SAFE_MAX_LABEL = 60, TB_SAFE_POINT = 65, TB_SAFE_
 /* How a card codes the length of tag 33. */
 enum tb_safe_len { TB_SAFE_LEN_8, TB_SAFE_LEN_16, TB_SAFE_LEN_BER };
 
-/* Reads one applet TLV (tag always one byte) off the front of *in under the tolerant length rule that
- * serves all deployed clients and cards:
- *  - length byte 00 followed by more data whose next byte makes the element end exactly at the end of
- *    *in (or, for tag 33, anywhere inside it when no other reading fits): 16-bit big-endian length;
- *  - 81/82/83 on tags 9B, 34 and 33: BER, when minimal and the value ends at the end of *in or before
- *    a tag 33;
- *  - otherwise one plain byte.
+/* Reads one applet TLV (tag always one byte) off the front of *in under the tolerant length rule
+ * that serves all deployed clients and cards. The first of these that applies:
+ *  1. 16-bit big-endian length, when its first byte is 00 and the element ends exactly at the end
+ * of *in; for tag 33, when its first byte is 00 or 01 and the element fits at all;
+ *  2. 81 LL, 82 HH LL, 83 HH MM LL on tags 9B, 34 and 33: BER, when minimal and the value ends at
+ * the end of *in or before a tag 33;
+ *  3. one plain byte; not for a tag 33 of less than two bytes that does not end *in, which is a cut
+ *     16-bit form and no signature.
  * Returns 1, 0 at the end, TB_EPARSE with everything untouched. */
 int tb_safe_next(struct tb_span *in, struct tb_tlv *ret) TB_CHECKED;
 
 /* First element with that tag: 1, 0 when absent, TB_EPARSE when the list is malformed. */
 int tb_safe_find(struct tb_span in, uint8_t tag, struct tb_span *ret_value) TB_CHECKED;
 
-/* Appends tag, length in the given form, value. TB_SAFE_LEN_8 sets overflow for values above 255. */
+/* Appends tag, length in the given form, value. Sets overflow for a value too long for the form:
+ * 255, 65535 or FFFFFF bytes. */
 void tb_put_safe(struct tb_buf *out, uint8_t tag, enum tb_safe_len form, struct tb_span value);
 
 /* Well-known AIDs: name for a person, bytes. */

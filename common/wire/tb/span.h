@@ -104,7 +104,8 @@ static inline struct tb_span tb_buf_span(const struct tb_buf *b) {
     return (struct tb_span){b->p, b->n};
 }
 
-/* Reserves n bytes at the end and returns where they go, or NULL (overflow set) if they do not fit. */
+/* Reserves n bytes at the end and returns where they go, or NULL (overflow set): they do not fit.
+ */
 static inline uint8_t *tb_put_room(struct tb_buf *b, size_t n) {
     uint8_t *at;
 

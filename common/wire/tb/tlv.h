@@ -1,6 +1,6 @@
 #pragma once
-/* BER-TLV (ISO/IEC 8825-1 as ISO/IEC 7816-4 5.2.2.1 limits it): tags of one to three bytes, definite
- * lengths of one to four bytes, minimal or not. */
+/* BER-TLV (ISO/IEC 8825-1 as ISO/IEC 7816-4 5.2.2.1 limits it): tags of one to three bytes, not
+ * beginning with 00; definite lengths up to FFFFFF in one to four bytes, minimal or not. */
 #include "tb/error.h"
 #include "tb/span.h"
 
@@ -16,6 +16,7 @@ int tb_tlv_next(struct tb_span *in, struct tb_tlv *ret) TB_CHECKED;
 /* First element with that tag on this level: 1 and *ret_value, 0 when absent, TB_EPARSE. */
 int tb_tlv_find(struct tb_span in, uint32_t tag, struct tb_span *ret_value) TB_CHECKED;
 
+/* The builders set overflow for a tag or a length above FFFFFF. */
 void tb_put_tag(struct tb_buf *out, uint32_t tag);
 void tb_put_len(struct tb_buf *out, size_t len); /* minimal BER length */
 void tb_put_tlv(struct tb_buf *out, uint32_t tag, struct tb_span value);

@@ -1,6 +1,6 @@
 #pragma once
-/* Frames of the vsmartcard protocol: two bytes big-endian length, then that many bytes. Length 1 is a
- * control frame, anything longer an APDU. The reader listens, the card connects; only GET ATR and
+/* Frames of the vsmartcard protocol: two bytes big-endian length, then that many bytes. Length 1 is
+ * a control frame, anything longer an APDU. The reader listens, the card connects; only GET ATR and
  * APDUs are answered. */
 #include "tb/error.h"
 #include "tb/span.h"
