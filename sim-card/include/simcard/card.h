@@ -39,7 +39,8 @@ void card_event_mask(const struct card_event *event, struct tb_buf *command,
 enum { CARD_ATR_MAX = 33 }; /* ISO/IEC 7816-3 8.2.1: TS and at most 32 characters */
 
 struct card_config {
-    struct tb_span atr;   /* copied, at most CARD_ATR_MAX bytes; empty: the default, T=0 and T=1 */
+    struct tb_span atr;   /* copied, at most CARD_ATR_MAX bytes; empty: the one of the NVM
+                           * (struct card_identity), else the default, T=0 and T=1 */
     struct card_nvm *nvm; /* borrowed; must outlive the card, which reads it in card_new() only */
     void (*on_command)(const struct card_event *event, void *user); /* NULL: none */
     void *user;

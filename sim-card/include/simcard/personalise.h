@@ -25,6 +25,7 @@ struct card_identity {
     const char *msisdn; /* optional, international number with or without leading + */
     const char *smsc;   /* optional, the same */
     uint8_t mnc_digits; /* 2 or 3; 0 means 2 */
+    struct tb_span atr; /* optional, 2..CARD_ATR_MAX bytes; empty: the default ATR of card.h */
 };
 
 /* Key references of ETSI TS 102 221 9.5.1. */
