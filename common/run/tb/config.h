@@ -1,5 +1,9 @@
 #pragma once
-/* INI files of people (inih underneath): sections, key = value, file and line in every complaint. */
+/* INI files of people (inih underneath): sections, key = value, file and line in every complaint.
+ *
+ * A line that begins with ';' or '#' is a comment, and so is the rest of a line after a blank and ';'. '=' or ':' ends a
+ * key. Blanks around key and value and at the beginning of a line mean nothing; a value is one line. Lines may have
+ * 8 KiB, names of sections 49 bytes. */
 #include "tb/error.h"
 
 struct tb_config_entry {

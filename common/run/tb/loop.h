@@ -2,8 +2,8 @@
 /* The event loop of a program: signals, orderly end, deadlines, clock.
  *
  * A program makes one tb_loop, starts its parts on it and calls tb_loop_run(). SIGINT, SIGTERM or
- * tb_loop_stop() run the stop hooks in reverse order of registration; each part closes its handles;
- * tb_loop_run() returns when the last handle is closed and asserts uv_loop_close() == 0. */
+ * tb_loop_stop() run the stop hooks in reverse order of registration, in a turn of the loop of their own; each
+ * part closes its handles; tb_loop_run() returns when the last handle is closed and asserts uv_loop_close() == 0. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -18,12 +18,16 @@ typedef void tb_stop_fn(void *arg);
 struct tb_loop *tb_loop_new(bool die_with_parent);
 uv_loop_t *tb_loop_uv(struct tb_loop *l);
 
-/* hook runs once when the loop is told to stop; it must lead to the closing of every handle of its part. */
+/* hook runs once when the loop is told to stop (at once, if that has happened); it must lead to the closing of
+ * every handle of its part. */
 void tb_loop_on_stop(struct tb_loop *l, tb_stop_fn *hook, void *arg);
 
 /* Runs until everything is closed, then frees l. Returns the exit code given to tb_loop_stop(), 0 after a signal. */
 int tb_loop_run(struct tb_loop *l);
 void tb_loop_stop(struct tb_loop *l, int exit_code); /* idempotent; the first code wins */
+
+/* ms times the environment's TB_TIMEOUT_FACTOR (0.001 … 1000, default 1), read once. */
+uint64_t tb_timeout_ms(uint64_t ms);
 
 /* One-shot deadline: a timer inside its owner. All waits of the project use it. */
 struct tb_deadline {
