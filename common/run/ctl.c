@@ -132,7 +132,9 @@ static void write_event(struct tb_ctl *c, const char *line, size_t n) {
     c->event_fd = -1;
 }
 
-static bool somebody_listens(const struct tb_ctl *c) {
+bool tb_ctl_listening(const struct tb_ctl *c) {
+    if (!c || c->closing)
+        return false;
     if (c->event_fd >= 0)
         return true;
     for (const struct tb_ctl_peer *peer = c->peers; peer; peer = peer->next)
@@ -147,7 +149,7 @@ void tb_ctl_event(struct tb_ctl *c, const char *name, json_t *members) {
     char *text;
     size_t n;
 
-    if (!c || c->closing || !somebody_listens(c)) {
+    if (!tb_ctl_listening(c)) {
         json_decref(members);
         return;
     }

@@ -38,6 +38,8 @@ void tb_ctl_reply(struct tb_ctl_call *call, json_t *reply /* given */, int statu
 /* Sends {"event": name, "ts": wall ms, "from": program, …members} to all subscribers and to the event file.
  * members: given to the call, NULL for none. A subscriber that does not read (1 MiB queued) is dropped. */
 void tb_ctl_event(struct tb_ctl *c, const char *name, json_t *members);
+/* Would an event reach anybody? For events of a hot path: saves making their members. */
+bool tb_ctl_listening(const struct tb_ctl *c);
 /* Events are also appended to this file as JSON lines. */
 int tb_ctl_event_file(struct tb_ctl *c, const char *path, struct tb_error *e) TB_CHECKED;
 void tb_ctl_close(struct tb_ctl *c);
