@@ -29,9 +29,12 @@ struct card_nvm { /* first member of every implementation */
  * 6A84). */
 struct card_nvm *card_nvm_mem_new(size_t limit);
 
-/* In a SQLite file (WAL, synchronous=FULL), created with mode 0600 when absent; locked against a
- * second card. */
+/* In a SQLite file (WAL, synchronous=FULL), created with mode 0600 when absent; TB_ESTATE when
+ * another process has it open. Link simcard_store. */
 int card_nvm_sqlite_open(const char *path, struct card_nvm **ret, struct tb_error *e) TB_CHECKED;
+/* The same file to read from, also while a card runs on it. TB_ENOTFOUND when absent or empty. */
+int card_nvm_sqlite_open_read(const char *path, struct card_nvm **ret,
+                              struct tb_error *e) TB_CHECKED;
 
 /* Wraps inner (given): the cut-th write operation from now on (begin, put, del and commit each
  * count as one) and all later ones fail as if power had gone: what inner holds afterwards is what a

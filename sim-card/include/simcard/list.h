@@ -1,0 +1,25 @@
+#pragma once
+/* What is on a card, for people and tools: everything but secrets. */
+#include "simcard/card.h"
+#include "simcard/personalise.h"
+
+struct card_applet_info { /* borrowed for the call */
+    struct tb_span aid;
+    uint8_t instance;
+    const struct card_profile *profile;
+};
+
+/* Calls fn for each AID in order of installation; stops when it returns non-zero and returns that.
+ */
+int card_each_applet(const struct card *card,
+                     int (*fn)(const struct card_applet_info *applet, void *user), void *user);
+
+/* Calls fn for each object of all instances, in the order of GET DATA object list; spec is as
+ * card_perso_object() takes it, but value stays empty for private keys and secrets. inactive says
+ * the object's state. */
+int card_each_object(const struct card *card,
+                     int (*fn)(uint8_t instance, const struct card_object_spec *spec, void *user),
+                     void *user);
+
+/* Subscriber data: IMSI digits (up to 15 + NUL), "" when the card has none. */
+void card_imsi(const struct card *card, char ret[16]);
