@@ -1,7 +1,17 @@
 """What component tests share: daemons with a ready line, control sockets, deadlines. Standard library only.
 
-A test script defines unittest.TestCase classes and ends with tbtest.main(). Nothing here sleeps: every wait is for a
-byte, an event or the end of a process, with a deadline."""
+A test script defines tbtest.Case (or unittest.TestCase) classes and ends with tbtest.main(). Nothing here sleeps: every
+wait is for a byte, an event or the end of a process, with a deadline.
+
+    class Greeting(tbtest.Case):
+        def test_greets(self):
+            demo = self.start("sim-card", "--ctl", self.socket("card"))  # returns with the ready line read
+            with demo.ctl().subscribe() as ctl:
+                ctl.ok("insert")
+                ctl.expect("card-linked")
+
+Whatever a Case has started is killed at its end, its folder is removed, and the logs are shown when it failed."""
+import ctypes
 import json
 import os
 import select
@@ -14,12 +24,22 @@ import time
 import unittest
 
 BIN = os.environ.get("TB_BIN", "build/release/bin")
+BUILD = os.environ.get("TB_BUILD", "build/release")
 SOURCE = os.environ.get("TB_SOURCE", os.getcwd())
 FACTOR = float(os.environ.get("TB_TIMEOUT_FACTOR", "1"))
 WAIT = 20 * FACTOR  # seconds that a wait may take; far beyond what it should on a loaded machine
 
 
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
 def program(name):
+    """Path of a program of the testbed, or of one that only tests use."""
+    for folder in (BIN, os.path.join(BUILD, "tests")):
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK):
+            return path
     return os.path.join(BIN, name)
 
 
@@ -35,16 +55,36 @@ def temp_dir():
 
 
 def connect(address, timeout=WAIT):
-    """A socket to "host:port" or "unix:/path"."""
-    if address.startswith("unix:"):
+    """A socket to "host:port", "[::1]:port", "unix:/path" or "/path"."""
+    if address.startswith(("unix:", "/")):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         s.settimeout(timeout)
-        s.connect(address[5:])
+        try:
+            s.connect(address.removeprefix("unix:"))
+        except OSError:
+            s.close()
+            raise
         return s
     host, _, port = address.rpartition(":")
     s = socket.create_connection((host.strip("[]"), int(port)), timeout)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
+
+
+def free_tcp_address():
+    """A loopback address where nobody listens now, for refused connections."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % s.getsockname()[1]
+
+
+def with_parent_dies(parent):
+    """For Popen's preexec_fn: the child is killed when this test is."""
+    def before_exec():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(127)
+    return before_exec
 
 
 class Ctl:
@@ -88,10 +128,7 @@ class Ctl:
 
     def request(self, verb, timeout=WAIT, **members):
         """The reply, whether ok or not."""
-        self.next_id += 1
-        id_ = self.next_id
-        self.socket.sendall(json.dumps(dict(members, id=id_, verb=verb)).encode() + b"\n")
-        return self._reply(lambda message: message.get("id") == id_, timeout)
+        return self.reply(self.send(verb, **members), timeout)
 
     def ok(self, verb, timeout=WAIT, **members):
         """The reply, which has to be ok."""
@@ -119,8 +156,37 @@ class Ctl:
             except TimeoutError:
                 raise AssertionError("no event %s %r; seen: %r" % (event, fields, seen)) from None
 
+    def message(self, timeout=WAIT):
+        """The next line, reply or event."""
+        return self._line(time.monotonic() + timeout)
+
+    def send(self, verb, **members):
+        """Sends a request without waiting; its id, for reply()."""
+        self.next_id += 1
+        self.socket.sendall(json.dumps(dict(members, id=self.next_id, verb=verb)).encode() + b"\n")
+        return self.next_id
+
+    def reply(self, id_, timeout=WAIT):
+        """The reply to an earlier send()."""
+        return self._reply(lambda message: message.get("id") == id_, timeout)
+
+    def ended(self, timeout=WAIT):
+        """Reads to the end of the connection, throwing away what comes; fails when it stays open."""
+        deadline = time.monotonic() + timeout
+        try:
+            while True:
+                self._line(deadline)
+        except ConnectionError:
+            return True
+
     def close(self):
         self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 class Daemon:
@@ -137,7 +203,12 @@ class Daemon:
             self.process = subprocess.Popen(
                 [*prefix, program(name), *map(str, args), "--ready-fd", str(w)],
                 stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, pass_fds=[w],
-                env=dict(os.environ, **(env or {})))
+                env=dict(os.environ, **(env or {})), preexec_fn=with_parent_dies(os.getpid()))
+        except BaseException:
+            os.close(r)
+            if self._log:
+                self._log.close()
+            raise
         finally:
             os.close(w)
         self.pid = self.process.pid
@@ -162,6 +233,11 @@ class Daemon:
 
     def ctl(self):
         return Ctl(self.ready["ctl"])
+
+    def ask(self, verb, timeout=WAIT, **members):
+        """One request, which has to be ok, on a connection of its own."""
+        with self.ctl() as ctl:
+            return ctl.ok(verb, timeout, **members)
 
     def wait(self, timeout=WAIT):
         """The exit status; minus the signal's number when one killed it."""
@@ -209,5 +285,57 @@ def run(name, *args, timeout=60, **kwargs):
                           stderr=subprocess.PIPE, text=True, timeout=timeout * FACTOR, **kwargs)
 
 
+class Case(unittest.TestCase):
+    """A test with a temporary folder (self.dir) and daemons that do not outlive it."""
+
+    def setUp(self):
+        folder = temp_dir()
+        self.addCleanup(folder.cleanup)
+        self.dir = folder.name
+        self._daemons = []
+        self.addCleanup(self._end_daemons)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def socket(self, name):
+        """Address of a Unix socket in the folder."""
+        return "unix:" + self.path(name + ".sock")
+
+    def write(self, name, text):
+        """Makes a file; its path."""
+        with open(self.path(name), "wb" if isinstance(text, bytes) else "w") as f:
+            f.write(text)
+        return self.path(name)
+
+    def start(self, name, *args, **kwargs):
+        """A Daemon whose output goes to a log in the folder."""
+        log = self.path("%d-%s.log" % (len(self._daemons), os.path.basename(name)))
+        wait = kwargs.pop("wait", True)
+        daemon = Daemon(name, *args, log=log, wait=False, **kwargs)
+        daemon.log_path = log
+        self._daemons.append(daemon)
+        if wait:
+            daemon.wait_ready()
+        return daemon
+
+    def log_of(self, daemon):
+        with open(daemon.log_path, errors="replace") as f:
+            return f.read()
+
+    def _end_daemons(self):
+        for daemon in reversed(self._daemons):
+            if daemon.process.poll() is None:
+                daemon.signal(signal.SIGKILL)
+            daemon.wait()
+        if not self._outcome.success:
+            for daemon in self._daemons:
+                print("--- log of %s (status %s)\n%s" % (daemon.name, daemon.status, self.log_of(daemon)), flush=True)
+
+
 def main():
-    unittest.main(verbosity=2)
+    """Exit code 77 when every test was skipped."""
+    result = unittest.main(verbosity=2, exit=False).result
+    if result.wasSuccessful() and result.testsRun and len(result.skipped) == result.testsRun:
+        sys.exit(77)
+    sys.exit(not result.wasSuccessful())
