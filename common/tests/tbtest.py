@@ -288,12 +288,16 @@ def run(name, *args, timeout=60, **kwargs):
 class Case(unittest.TestCase):
     """A test with a temporary folder (self.dir) and daemons that do not outlive it."""
 
-    def setUp(self):
-        folder = temp_dir()
-        self.addCleanup(folder.cleanup)
-        self.dir = folder.name
+    def run(self, result=None):
+        # Around setUp, test and cleanups: only here it is known whether the test has failed.
+        result = result if result is not None else self.defaultTestResult()
+        troubles = len(result.failures) + len(result.errors)
         self._daemons = []
-        self.addCleanup(self._end_daemons)
+        with temp_dir() as self.dir:
+            try:
+                return super().run(result)
+            finally:
+                self._end_daemons(show=len(result.failures) + len(result.errors) > troubles)
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -323,14 +327,13 @@ class Case(unittest.TestCase):
         with open(daemon.log_path, errors="replace") as f:
             return f.read()
 
-    def _end_daemons(self):
+    def _end_daemons(self, show):
         for daemon in reversed(self._daemons):
             if daemon.process.poll() is None:
                 daemon.signal(signal.SIGKILL)
             daemon.wait()
-        if not self._outcome.success:
-            for daemon in self._daemons:
-                print("--- log of %s (status %s)\n%s" % (daemon.name, daemon.status, self.log_of(daemon)), flush=True)
+        for daemon in self._daemons if show else []:
+            print("--- log of %s (status %s)\n%s" % (daemon.name, daemon.status, self.log_of(daemon)), flush=True)
 
 
 def main():
