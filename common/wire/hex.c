@@ -55,7 +55,9 @@ int tb_hex_decode(struct tb_span text, struct tb_buf *out) {
         return TB_EPARSE;
     if (out->overflow || out->cap - out->n < n)
         return TB_ESPACE;
-    at = out->p ? out->p + out->n : NULL;
+    if (n == 0)
+        return 0;
+    at = out->p + out->n;
     for (size_t i = 0; i < n; i++) {
         unsigned hi = nibble(text.p[2 * i]), lo = nibble(text.p[2 * i + 1]);
 

@@ -170,7 +170,9 @@ static bool take_value(struct tb_span *in, enum form form, uint32_t *ret) {
     case FORM_BINARY:
         return take_string(in, &skipped);
     case FORM_PAIR:
-        return take_text(in) && take_text(in);
+        if (!take_text(in)) /* the name, then the value */
+            return false;
+        return take_text(in);
     }
     return false;
 }

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-struct tb_span { /* borrowed, read-only, passed by value */
+struct tb_span { /* borrowed, read-only, passed by value; p may be NULL when n is 0 */
     const uint8_t *p;
     size_t n;
 };
@@ -51,7 +51,7 @@ static inline struct tb_span tb_span_sub(struct tb_span s, size_t off, size_t n)
         off = s.n;
     if (n > s.n - off)
         n = s.n - off;
-    return (struct tb_span){s.p ? s.p + off : NULL, n};
+    return (struct tb_span){off ? s.p + off : s.p, n};
 }
 
 /* Moves n bytes from the front of *in to *ret_head; false and no change if *in is shorter. */
@@ -59,7 +59,7 @@ static inline bool tb_take(struct tb_span *in, size_t n, struct tb_span *ret_hea
     if (in->n < n)
         return false;
     *ret_head = (struct tb_span){in->p, n};
-    *in = (struct tb_span){in->p ? in->p + n : NULL, in->n - n};
+    *in = (struct tb_span){n ? in->p + n : in->p, in->n - n};
     return true;
 }
 
@@ -104,8 +104,7 @@ static inline struct tb_span tb_buf_span(const struct tb_buf *b) {
     return (struct tb_span){b->p, b->n};
 }
 
-/* Reserves n bytes at the end and returns where they go, or NULL (overflow set): they do not fit.
- */
+/* Reserves n bytes at the end and returns where they go; NULL, overflow set, if they do not fit. */
 static inline uint8_t *tb_put_room(struct tb_buf *b, size_t n) {
     uint8_t *at;
 
@@ -113,7 +112,7 @@ static inline uint8_t *tb_put_room(struct tb_buf *b, size_t n) {
         b->overflow = true;
         return NULL;
     }
-    at = b->p + b->n;
+    at = b->n ? b->p + b->n : b->p;
     b->n += n;
     return at;
 }

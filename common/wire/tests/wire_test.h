@@ -51,7 +51,10 @@ static inline struct tb_span exact(struct tb_span s) {
 }
 
 static inline void free_exact(struct tb_span s) {
-    free((void *)(uintptr_t)s.p);
+    void *p;
+
+    memcpy(&p, &s.p, sizeof p); /* not a cast: the span's pointer is const */
+    free(p);
 }
 
 /* Hex with blanks, into an allocation of its own; free_exact() it. */
