@@ -277,8 +277,9 @@ int tb_mqtt_connect_parse(struct tb_span in, struct tb_mqtt_connect *ret,
     if (h.length > TB_MQTT_CONNECT_MAX)
         return refuse(ret_refusal, 0, 0, TB_ERANGE);
     size = in.n - body.n + h.length;
-    if (!tb_take(&body, h.length, &body))
+    if (body.n < h.length)
         return TB_EMORE;
+    body = tb_span_sub(body, 0, h.length);
     if (!take_string(&body, &name) || !tb_take_u8(&body, &c.level))
         return refuse(ret_refusal, 0, 0, TB_EPARSE);
     if (tb_span_eq(name, mqisdp) || (tb_span_eq(name, mqtt) && c.level < TB_MQTT_3_1_1))

@@ -1,0 +1,118 @@
+/* iot-hub: where the devices' TLS ends. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "app/hub.h"
+#include "tb/log.h"
+
+static const struct tb_opt options[] = {
+    {"state", 's', "DIR", "registry, keys, sockets; made when missing", TB_OPT_STRING,
+     offsetof(struct hub_options, state), NULL},
+    {"mqtts", 0, "ADDR", "where devices connect", TB_OPT_STRING,
+     offsetof(struct hub_options, mqtts), "127.0.0.1:8883"},
+    {"tls-min", 0, "VERSION", "1.2 or 1.3", TB_OPT_STRING, offsetof(struct hub_options, tls_min),
+     "1.2"},
+    {"tls-max", 0, "VERSION", "1.2 or 1.3", TB_OPT_STRING, offsetof(struct hub_options, tls_max),
+     "1.3"},
+    {"groups", 0, "LIST", "key exchange groups, in OpenSSL's words", TB_OPT_STRING,
+     offsetof(struct hub_options, groups), "P-256:X25519:P-384"},
+    {"ciphers", 0, "LIST", "cipher suites of TLS 1.2, in OpenSSL's words", TB_OPT_STRING,
+     offsetof(struct hub_options, ciphers), "ECDHE+AESGCM:ECDHE+AESCCM:ECDHE+CHACHA20"},
+    {"cert", 0, "FILE", "the hub's certificate or chain (else DIR/server.crt)", TB_OPT_STRING,
+     offsetof(struct hub_options, cert), NULL},
+    {"key", 0, "FILE", "its key (else DIR/server.key)", TB_OPT_STRING,
+     offsetof(struct hub_options, key), NULL},
+    {"keylog", 0, "FILE", "append TLS secrets, for Wireshark", TB_OPT_STRING,
+     offsetof(struct hub_options, keylog), NULL},
+    {"resumption", 0, NULL, "issue session tickets; the registry is asked before one is accepted",
+     TB_OPT_FLAG, offsetof(struct hub_options, resumption), NULL},
+    {"deadline", 0, "MS", "for handshake and CONNECT together", TB_OPT_UINT,
+     offsetof(struct hub_options, deadline_ms), "10000"},
+    {"max-connections", 0, "N", "more are turned away", TB_OPT_UINT,
+     offsetof(struct hub_options, max_connections), "20000"},
+    {"max-message", 0, "BYTES", "largest payload", TB_OPT_UINT,
+     offsetof(struct hub_options, max_message), "4194304"},
+    {"broker", 0, "PROGRAM", "the MQTT broker behind", TB_OPT_STRING,
+     offsetof(struct hub_options, broker), "mosquitto"},
+    {"broker-socket", 0, "PATH", "where it listens (else DIR/broker/mqtt)", TB_OPT_STRING,
+     offsetof(struct hub_options, broker_socket), NULL},
+    {"broker-log", 0, "FILE", "where its messages go (else ours)", TB_OPT_STRING,
+     offsetof(struct hub_options, broker_log), NULL},
+    {NULL, 0, NULL, NULL, TB_OPT_FLAG, 0, NULL},
+};
+
+static const struct tb_cli cli = {
+    .program = "iot-hub",
+    .args_doc = "",
+    .doc = "Ends TLS for IoT devices, knows them by their certificates, relays MQTT to a mosquitto "
+           "it starts."
+           "\vOther commands, each with --help:\n"
+           "  iot-hub ca init|issue|add|trust|distrust|show   certificate authorities\n"
+           "  iot-hub import FILE                             cards from the factory\n"
+           "  iot-hub credential list|revoke|suspend|resume   what a device may connect with\n"
+           "Without --ctl the control socket is DIR/ctl.",
+    .opts = options,
+};
+
+/* Two descriptors per device. */
+static void allow_descriptors(void) {
+    struct rlimit lim;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
+        lim.rlim_cur = lim.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &lim);
+    }
+}
+
+static int run(int argc, char **argv) {
+    struct hub h = {0};
+    struct tb_strv args;
+    struct tb_error e = {0};
+    int code;
+
+    tb_cli_parse(&cli, argc, argv, &h.opt, &args);
+    if (args.n > 0) {
+        static const char *const commands[] = {"ca", "import", "credential", NULL};
+        const char *near = tb_nearest(args.v[0], commands);
+
+        fprintf(stderr, "iot-hub: no command \"%s\"%s%s\n", args.v[0],
+                near ? ", did you mean " : "", near ? near : "");
+        return 2;
+    }
+    if (!h.opt.state) {
+        fprintf(stderr, "iot-hub: --state DIR is wanted\n");
+        return 2;
+    }
+    if (tb_log_setup(h.opt.common.log_level,
+                     h.opt.common.log_format && strcmp(h.opt.common.log_format, "json") == 0,
+                     &e) < 0) {
+        fprintf(stderr, "iot-hub: %s\n", e.message);
+        return 2;
+    }
+    allow_descriptors();
+    h.loop = tb_loop_new(true);
+    if (hub_start(&h, &e) < 0) {
+        hub_cmd_fail("iot-hub", &e);
+        tb_loop_stop(h.loop, 1);
+    }
+    code = tb_loop_run(h.loop);
+    hub_done(&h);
+    tb_cli_done(&cli, &h.opt);
+    return code;
+}
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        int (*fn)(int argc, char **argv);
+    } commands[] = {
+        {"ca", hub_cmd_ca}, {"import", hub_cmd_import}, {"credential", hub_cmd_credential}};
+
+    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].fn(argc - 1, argv + 1);
+    }
+    return run(argc, argv);
+}

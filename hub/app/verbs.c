@@ -1,0 +1,370 @@
+/* The control verbs. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <openssl/pem.h>
+
+#include "app/hub.h"
+#include "tb/log.h"
+
+static const char *text_member(const json_t *request, const char *key) {
+    return json_string_value(json_object_get(request, key));
+}
+
+static int wanted(struct tb_error *e, const char *what) {
+    return tb_error_set(e, TB_EPARSE, NULL, 0, "%s", what);
+}
+
+json_t *hub_json_credential(const struct hub_credential *c) {
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:I, s:I}", "device", c->device, "iccid", c->iccid,
+        "state", hub_cred_state_name(c->state), "fingerprint", hub_json_hex(c->fp, HUB_FP_SIZE),
+        "spki", hub_json_hex(c->spki_hash, HUB_FP_SIZE), "subject", c->subject, "issuer", c->issuer,
+        "not_before", (json_int_t)c->not_before, "not_after", (json_int_t)c->not_after);
+}
+
+static int running(const struct hub *h, struct tb_error *e) {
+    return h->stopping || !h->broker
+               ? tb_error_set(e, TB_ESTATE, NULL, 0, "the hub is starting or stopping")
+               : 0;
+}
+
+static int verb_state(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                      struct tb_error *e, void *user) {
+    struct hub *h = user;
+    char text[300];
+
+    (void)call, (void)request;
+    if (running(h, e) < 0)
+        return TB_ESTATE;
+    json_object_set_new(reply, "mqtts",
+                        json_string(tb_addr_str(hub_front_addr(h->front), text, sizeof text)));
+    json_object_set_new(reply, "broker",
+                        json_string(tb_addr_str(hub_broker_addr(h->broker), text, sizeof text)));
+    json_object_set_new(reply, "broker_up", json_boolean(hub_broker_is_up(h->broker)));
+    json_object_set_new(reply, "broker_pid", json_integer(hub_broker_pid(h->broker)));
+    json_object_set_new(reply, "state", json_string(h->opt.state));
+    json_object_set_new(reply, "connections", json_integer(hub_front_connections(h->front)));
+    json_object_set_new(reply, "sessions", json_integer(hub_sessions_count(h->sessions)));
+    return 0;
+}
+
+static json_t *cpu_us(void) {
+    struct rusage u;
+
+    getrusage(RUSAGE_SELF, &u);
+    return json_integer((u.ru_utime.tv_sec + u.ru_stime.tv_sec) * (json_int_t)1000000 +
+                        u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+static int verb_counters(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                         struct tb_error *e, void *user) {
+    struct hub *h = user;
+    const struct hub_counters *c = &h->counters;
+    const struct hub_session_totals *t;
+    json_t *refused;
+
+    (void)call, (void)request;
+    if (running(h, e) < 0)
+        return TB_ESTATE;
+    refused = json_object();
+    t = hub_sessions_totals(h->sessions);
+    for (unsigned v = HUB_ACCEPTED + 1; v < HUB_VERDICTS; v++)
+        json_object_set_new(refused, hub_verdict_name(v), json_integer((json_int_t)c->refused[v]));
+    json_object_set_new(reply, "handshakes",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "TLSv1.2", (json_int_t)c->tls12,
+                                  "TLSv1.3", (json_int_t)c->tls13, "resumed",
+                                  (json_int_t)c->resumed, "us", (json_int_t)c->handshake_us,
+                                  "us_max", (json_int_t)c->handshake_us_max, "refused", refused));
+    json_object_set_new(
+        reply, "mqtt",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connects", (json_int_t)t->connects,
+                  "connects_refused", (json_int_t)t->connects_refused, "publishes",
+                  (json_int_t)t->publishes, "publishes_denied", (json_int_t)t->publishes_denied,
+                  "taken_over", (json_int_t)t->taken_over, "kicked", (json_int_t)t->kicked,
+                  "bytes_up", (json_int_t)t->bytes_up, "bytes_down", (json_int_t)t->bytes_down));
+    json_object_set_new(reply, "connections", json_integer(hub_front_connections(h->front)));
+    json_object_set_new(reply, "sessions", json_integer(hub_sessions_count(h->sessions)));
+    json_object_set_new(reply, "broker_starts", json_integer((json_int_t)c->broker_starts));
+    json_object_set_new(reply, "cpu_us", cpu_us());
+    return 0;
+}
+
+/* A reply of unbounded size helps nobody: long lists are read with the command line tool. */
+enum { LIST_MAX = 1000 };
+
+static int add_credential(const struct hub_credential *c, void *user) {
+    json_array_append_new(user, hub_json_credential(c));
+    return json_array_size(user) >= LIST_MAX;
+}
+
+static const char *which_of(const json_t *request) {
+    const char *device = text_member(request, "device"), *fp = text_member(request, "fingerprint");
+
+    return device ? device : fp ? fp : text_member(request, "iccid");
+}
+
+static int verb_credentials(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                            struct tb_error *e, void *user) {
+    struct hub *h = user;
+    json_t *list = json_array();
+    int err;
+
+    (void)call;
+    json_object_set_new(reply, "credentials", list);
+    err = hub_registry_each(h->registry, which_of(request), add_credential, list);
+    json_object_set_new(reply, "cut", json_boolean(json_array_size(list) >= LIST_MAX));
+    return err < 0
+               ? tb_error_set(e, err, NULL, 0, "the registry cannot be read: %s", tb_strerror(err))
+               : 0;
+}
+
+static int verb_add(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                    struct tb_error *e, void *user) {
+    struct hub *h = user;
+    const char *device = text_member(request, "device"), *pem = text_member(request, "certificate");
+    const char *iccid = text_member(request, "iccid");
+    BIO *b;
+    X509 *cert;
+    bool added;
+    int err;
+
+    (void)call;
+    if (!device)
+        device = iccid;
+    if (!device || !pem)
+        return wanted(e, "\"certificate\" (PEM) and \"device\" or \"iccid\" are wanted");
+    b = BIO_new_mem_buf(pem, -1);
+    cert = PEM_read_bio_X509(b, NULL, NULL, NULL);
+    BIO_free(b);
+    if (!cert)
+        return wanted(e, "\"certificate\" is not a certificate in PEM");
+    err = hub_registry_add(h->registry, device, iccid, text_member(request, "imsi"), cert, "ctl",
+                           &added, e);
+    X509_free(cert);
+    if (err < 0)
+        return err;
+    json_object_set_new(reply, "device", json_string(device));
+    json_object_set_new(reply, "added", json_boolean(added));
+    return 0;
+}
+
+static int verb_import(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                       struct tb_error *e, void *user) {
+    struct hub *h = user;
+    const char *file = text_member(request, "file");
+    struct hub_import_report report;
+    json_error_t why;
+    json_t *batch = NULL;
+    int err;
+
+    (void)call;
+    if (file && !(batch = json_load_file(file, 0, &why)))
+        return tb_error_set(e, TB_EPARSE, file, why.line, "%s", why.text);
+    err = hub_registry_import(h->registry, batch ? batch : request, file, "ctl", &report, e);
+    json_decref(batch);
+    if (err < 0)
+        return err;
+    json_object_set_new(reply, "cards", json_integer(report.cards));
+    json_object_set_new(reply, "added", json_integer(report.added));
+    json_object_set_new(reply, "unchanged", json_integer(report.unchanged));
+    json_object_set_new(reply, "untrusted", json_integer(report.untrusted));
+    return 0;
+}
+
+struct change {
+    enum hub_cred_state to;
+    struct hub_credential *list;
+    size_t n, cap, named;
+};
+
+static int collect(const struct hub_credential *c, void *user) {
+    struct change *ch = user;
+
+    ch->named++;
+    if (!hub_cred_may_go(c->state, ch->to))
+        return 0;
+    if (ch->n == ch->cap) {
+        ch->cap = ch->cap ? 2 * ch->cap : 4;
+        ch->list = realloc(ch->list, ch->cap * sizeof *ch->list);
+        if (!ch->list)
+            abort();
+    }
+    ch->list[ch->n++] = *c;
+    return 0;
+}
+
+int hub_change_state(struct hub *h, struct hub_registry *r, const char *which,
+                     enum hub_cred_state to, const char *actor, const char *cause,
+                     unsigned *ret_kicked, struct tb_error *e) {
+    struct change ch = {.to = to};
+    int err = hub_registry_each(r, which, collect, &ch);
+    size_t i;
+
+    if (err < 0)
+        err = tb_error_set(e, err, NULL, 0, "the registry cannot be read: %s", tb_strerror(err));
+    else if (ch.named == 0)
+        err = tb_error_set(e, TB_ENOTFOUND, NULL, 0, "no credential of %s is known", which);
+    else if (ch.n == 0)
+        err = tb_error_set(e, TB_ESTATE, NULL, 0, "no credential of %s can become %s", which,
+                           hub_cred_state_name(to));
+    for (i = 0; i < ch.n && err >= 0; i++) {
+        err = hub_registry_transition(r, &ch.list[i], to, actor, cause, e);
+        if (err < 0 || !h)
+            continue;
+        ch.list[i].state = to;
+        tb_ctl_event(h->ctl, "credential", hub_json_credential(&ch.list[i]));
+    }
+    free(ch.list);
+    if (h)
+        *ret_kicked = hub_recheck(h);
+    return err < 0 ? err : (int)ch.n;
+}
+
+static int change(struct hub *h, const json_t *request, json_t *reply, enum hub_cred_state to,
+                  struct tb_error *e) {
+    const char *which = which_of(request), *reason = text_member(request, "reason");
+    unsigned kicked = 0;
+    int n;
+
+    if (running(h, e) < 0)
+        return TB_ESTATE;
+    if (!which)
+        return wanted(e, "\"device\", \"fingerprint\" or \"iccid\" is wanted");
+    n = hub_change_state(h, h->registry, which, to, "ctl", reason ? reason : "operator", &kicked,
+                         e);
+    if (n < 0)
+        return n;
+    json_object_set_new(reply, "changed", json_integer(n));
+    json_object_set_new(reply, "kicked", json_integer(kicked));
+    return 0;
+}
+
+static int verb_revoke(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                       struct tb_error *e, void *user) {
+    (void)call;
+    return change(user, request, reply, HUB_CRED_REVOKED, e);
+}
+
+static int verb_suspend(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                        struct tb_error *e, void *user) {
+    (void)call;
+    return change(user, request, reply, HUB_CRED_SUSPENDED, e);
+}
+
+static int verb_resume(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                       struct tb_error *e, void *user) {
+    (void)call;
+    return change(user, request, reply, HUB_CRED_ACTIVE, e);
+}
+
+static bool list_session(const struct hub_session *s, const char **ret_reason, void *user) {
+    const struct hub_peer *p = hub_session_peer(s);
+
+    (void)ret_reason;
+    if (json_array_size(user) < LIST_MAX)
+        json_array_append_new(user,
+                              json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b}", "device",
+                                        hub_session_device(s), "identity", hub_session_identity(s),
+                                        "fingerprint", hub_json_hex(p->cred.fp, HUB_FP_SIZE),
+                                        "version", p->version, "cipher", p->cipher, "resumed",
+                                        p->resumed, "connected", hub_session_is_connected(s)));
+    return false;
+}
+
+static int verb_sessions(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                         struct tb_error *e, void *user) {
+    struct hub *h = user;
+    json_t *list = json_array();
+
+    (void)call, (void)request;
+    if (running(h, e) < 0) {
+        json_decref(list);
+        return TB_ESTATE;
+    }
+    json_object_set_new(reply, "count", json_integer(hub_sessions_count(h->sessions)));
+    json_object_set_new(reply, "sessions", list);
+    hub_sessions_kick(h->sessions, list_session, list);
+    return 0;
+}
+
+static void on_published(int result, void *arg) {
+    if (result < 0)
+        tb_ctl_reply(arg, NULL, result, "the broker did not take the message");
+    else
+        tb_ctl_reply(arg, json_pack("{s:b}", "subscribed", result), 0, NULL);
+}
+
+static int verb_publish(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                        struct tb_error *e, void *user) {
+    struct hub *h = user;
+    const char *topic = text_member(request, "topic"), *device = text_member(request, "device");
+    const json_t *payload = json_object_get(request, "payload");
+    char own[HUB_DEVICE_MAX + 32];
+    int err;
+
+    (void)reply;
+    if (running(h, e) < 0)
+        return TB_ESTATE;
+    if (!topic && device && hub_device_id_ok(device)) {
+        snprintf(own, sizeof own, "devices/%s/command", device);
+        topic = own;
+    }
+    if (!topic || !*topic || strlen(topic) > UINT16_MAX || strpbrk(topic, "+#") ||
+        !json_is_string(payload))
+        return wanted(
+            e, "\"device\", or \"topic\" without wildcards, and \"payload\" (text) are wanted");
+    err = hub_broker_publish(h->broker, topic,
+                             tb_span(json_string_value(payload), json_string_length(payload)),
+                             json_is_true(json_object_get(request, "retain")), on_published, call);
+    if (err == TB_ESTATE)
+        return tb_error_set(e, err, NULL, 0, "the broker is down");
+    if (err < 0)
+        return tb_error_set(e, err, NULL, 0, "too large, or too many messages are under way");
+    return TB_CTL_LATER;
+}
+
+static int verb_reload(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                       struct tb_error *e, void *user) {
+    (void)call, (void)request;
+    if (running(user, e) < 0)
+        return TB_ESTATE;
+    json_object_set_new(reply, "kicked", json_integer(hub_recheck(user)));
+    return 0;
+}
+
+static int verb_clock(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                      struct tb_error *e, void *user) {
+    const json_t *offset = json_object_get(request, "offset_ms");
+
+    (void)call;
+    if (running(user, e) < 0)
+        return TB_ESTATE;
+    if (!json_is_integer(offset))
+        return wanted(e, "\"offset_ms\" is wanted");
+    tb_clock_set_offset_ms(json_integer_value(offset));
+    json_object_set_new(reply, "now_ms", json_integer(tb_clock_wall_ms()));
+    json_object_set_new(reply, "kicked", json_integer(hub_recheck(user)));
+    return 0;
+}
+
+const struct tb_ctl_verb hub_verbs[] = {
+    {"state", "addresses, broker, how many connections", verb_state},
+    {"counters", "handshakes by version and cause of refusal, MQTT traffic, CPU time",
+     verb_counters},
+    {"credentials", "[device|iccid|fingerprint]: what the registry knows", verb_credentials},
+    {"add", "certificate (PEM), device and/or iccid, [imsi]: one credential", verb_add},
+    {"import", "file, or cards as in that file: a batch, all or nothing", verb_import},
+    {"revoke", "device|iccid|fingerprint, [reason]: for ever; live sessions end", verb_revoke},
+    {"suspend", "device|iccid|fingerprint, [reason]: until \"resume\"; live sessions end",
+     verb_suspend},
+    {"resume", "device|iccid|fingerprint: a suspended credential is active again", verb_resume},
+    {"sessions", "who is connected", verb_sessions},
+    {"publish", "device or topic, payload, [retain]: to a device; says whether somebody subscribes",
+     verb_publish},
+    {"reload", "look at registry and CAs again now", verb_reload},
+    {"clock", "offset_ms: move this program's clock", verb_clock},
+    {NULL, NULL, NULL},
+};

@@ -1,0 +1,128 @@
+#pragma once
+/* The registry: which cards, devices and credentials there are, and what state each credential is
+ * in. A store interface with SQLite behind it (registry.db in the state folder): calls take and
+ * return plain structs, a transition names the state it comes from, so that it is compare-and-set
+ * for any number of writers.
+ *
+ * Several processes may have it open: the hub and its command line. Reads at a handshake come from
+ * memory; a commit by another process is noticed with PRAGMA data_version and drops what is
+ * remembered. All functions block for the length of one small SQLite operation. */
+#include <jansson.h>
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tb/error.h"
+#include "tb/span.h"
+
+enum {
+    HUB_DEVICE_MAX = 64,   /* characters of a device id */
+    HUB_ICCID_MAX = 20,    /* ITU-T E.118: 19 digits, 20 in the field */
+    HUB_SUBJECT_MAX = 255, /* bytes of a name that are kept */
+    HUB_FP_SIZE = 32,      /* SHA-256 */
+};
+
+/* Credential states: docs/hub.md has the diagram. Names in the database are those of
+ * hub_cred_state_name(). */
+enum hub_cred_state {
+    HUB_CRED_NONE, /* only as "from" of a new credential */
+    HUB_CRED_REQUESTED,
+    HUB_CRED_PENDING, /* known and expected: the first mutual handshake makes it active */
+    HUB_CRED_ACTIVE,
+    HUB_CRED_RETIRING, /* a replacement is active, grace period */
+    HUB_CRED_RETIRED,
+    HUB_CRED_SUSPENDED,
+    HUB_CRED_REVOKED,
+    HUB_CRED_ABANDONED,
+    HUB_CRED_EXPIRED,
+};
+const char *hub_cred_state_name(enum hub_cred_state s);
+/* True when the state machine knows this step. */
+bool hub_cred_may_go(enum hub_cred_state from, enum hub_cred_state to);
+
+struct hub_credential {
+    int64_t id;
+    uint8_t fp[HUB_FP_SIZE];        /* SHA-256 of the certificate */
+    uint8_t spki_hash[HUB_FP_SIZE]; /* SHA-256 of its SubjectPublicKeyInfo */
+    char device[HUB_DEVICE_MAX + 1];
+    char iccid[HUB_ICCID_MAX + 1];                                  /* "" when no card is known */
+    char subject[HUB_SUBJECT_MAX + 1], issuer[HUB_SUBJECT_MAX + 1]; /* as RFC 2253 writes them */
+    enum hub_cred_state state;
+    int64_t not_before, not_after; /* seconds since 1970 */
+};
+
+struct hub_registry;
+
+/* Opens registry.db in dir; folder (mode 0700) and tables are made when missing. */
+int hub_registry_open(const char *dir, struct hub_registry **ret, struct tb_error *e) TB_CHECKED;
+void hub_registry_close(struct hub_registry *r); /* NULL is a no-op */
+
+/* TB_ENOTFOUND, or TB_ESTORE. */
+int hub_registry_lookup(struct hub_registry *r, const uint8_t fp[HUB_FP_SIZE],
+                        struct hub_credential *ret) TB_CHECKED;
+
+/* A number that changes whenever any process has committed something to the registry. */
+uint64_t hub_registry_generation(struct hub_registry *r);
+
+/* Other processes' commits are pointed out by touching this file: hub_registry_touch() after a
+ * change, a watcher in the hub. */
+const char *hub_registry_touch_file(const struct hub_registry *r);
+void hub_registry_touch(const struct hub_registry *r);
+
+/* Compare-and-set from c->state, as the caller read it: TB_ESTATE when the credential is not in
+ * that state any more, or the step does not exist. The step to active is not forced to disk: losing
+ * it in a power cut repeats it at the next handshake. */
+int hub_registry_transition(struct hub_registry *r, const struct hub_credential *c,
+                            enum hub_cred_state to, const char *actor, const char *cause,
+                            struct tb_error *e) TB_CHECKED;
+
+/* Calls fn for each credential (NULL) or those that which names: a device id, an ICCID, or at least
+ * eight digits of a fingerprint. fn returns 0, or anything else to stop. Returns fn's last value,
+ * or the number of calls when all were 0, or TB_ESTORE. fn may not call the registry. */
+typedef int hub_credential_fn(const struct hub_credential *c, void *user);
+int hub_registry_each(struct hub_registry *r, const char *which, hub_credential_fn *fn,
+                      void *user) TB_CHECKED;
+
+struct hub_import_report {
+    unsigned cards, devices;   /* seen */
+    unsigned added, unchanged; /* credentials */
+    unsigned untrusted;        /* of those, issued by no CA this hub trusts */
+};
+
+/* One certificate for a device; iccid and imsi may be NULL. The device id must be
+ * hub_device_id_ok(). A certificate that is there already for the same device is left as it is:
+ * *ret_added false. TB_ESTATE when another device owns it, or the card is known under another IMSI.
+ */
+int hub_registry_add(struct hub_registry *r, const char *device, const char *iccid,
+                     const char *imsi, X509 *cert, const char *actor, bool *ret_added,
+                     struct tb_error *e) TB_CHECKED;
+
+/* {"cards":[{"iccid","imsi","device"?,"credentials":[{"kind":"x509","certificate":PEM,"fingerprint":hex?}]}]}:
+ * all or nothing, and importing the same again changes nothing. The complaint names the place:
+ * "cards[3].imsi". file: for the complaint, or NULL. */
+int hub_registry_import(struct hub_registry *r, const json_t *batch, const char *file,
+                        const char *actor, struct hub_import_report *ret,
+                        struct tb_error *e) TB_CHECKED;
+
+/* The name as RFC 2253 writes it, in ASCII, cut to cap - 1 bytes. */
+void hub_name_text(const X509_NAME *name, char *dst, size_t cap);
+
+/* Letters, digits and . _ : - only, 1 … HUB_DEVICE_MAX: it becomes part of topics and access rules.
+ */
+bool hub_device_id_ok(const char *id);
+
+/* Certificate authorities. A trusted one vouches for devices; another is only kept. */
+struct hub_ca {
+    int64_t id;
+    char name[HUB_DEVICE_MAX + 1];
+    bool trusted;
+    bool has_key; /* ca/NAME.key is here */
+    X509 *cert;   /* borrowed for the call */
+};
+typedef int hub_ca_fn(const struct hub_ca *ca, void *user);
+int hub_registry_each_ca(struct hub_registry *r, hub_ca_fn *fn, void *user) TB_CHECKED;
+/* TB_ESTATE when the name is taken. */
+int hub_registry_add_ca(struct hub_registry *r, const char *name, X509 *cert, bool trusted,
+                        bool has_key, struct tb_error *e) TB_CHECKED;
+int hub_registry_trust_ca(struct hub_registry *r, const char *name, bool trusted,
+                          struct tb_error *e) TB_CHECKED;

@@ -1,0 +1,143 @@
+#include "tls/context.h"
+
+#include <openssl/err.h>
+#include <unistd.h>
+
+enum { CERT_LIST_MAX = 16 << 10, TICKET_LIFE_S = 3600 };
+
+static int digest_one(const struct hub_ca *ca, void *user) {
+    uint8_t fp[32];
+    unsigned n = sizeof fp;
+
+    if (!ca->trusted)
+        return 0;
+    return X509_digest(ca->cert, EVP_sha256(), fp, &n) && EVP_DigestUpdate(user, fp, n)
+               ? 0
+               : TB_ECRYPTO;
+}
+
+int hub_tls_trust_digest(struct hub_registry *r, uint8_t ret[32]) {
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    unsigned n = 32;
+    int err;
+
+    if (!md || !EVP_DigestInit_ex(md, EVP_sha256(), NULL))
+        abort();
+    err = hub_registry_each_ca(r, digest_one, md);
+    if (err >= 0)
+        err = EVP_DigestFinal_ex(md, ret, &n) ? 0 : TB_ECRYPTO;
+    EVP_MD_CTX_free(md);
+    return err;
+}
+
+struct trust {
+    SSL_CTX *ctx;
+    unsigned count;
+};
+
+static int trust_one(const struct hub_ca *ca, void *user) {
+    struct trust *t = user;
+
+    if (!ca->trusted)
+        return 0;
+    if (!X509_STORE_add_cert(SSL_CTX_get_cert_store(t->ctx), ca->cert) ||
+        !SSL_CTX_add_client_CA(t->ctx, ca->cert))
+        return TB_ECRYPTO;
+    t->count++;
+    return 0;
+}
+
+static int openssl_says(struct tb_error *e, int err, const char *file, const char *what) {
+    unsigned long code = ERR_peek_last_error();
+    const char *why = ERR_reason_error_string(code);
+
+    ERR_clear_error();
+    return tb_error_set(e, err, file, 0, "%s: %s", what, why ? why : "OpenSSL gives no reason");
+}
+
+static int load_own(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
+    if (access(cfg->cert_file, R_OK) < 0)
+        return tb_error_set(
+            e, TB_ENOTFOUND, cfg->cert_file, 0,
+            "the hub has no certificate yet: run \"iot-hub ca init --state DIR\" first");
+    if (SSL_CTX_use_certificate_chain_file(ctx, cfg->cert_file) != 1)
+        return openssl_says(e, TB_EPARSE, cfg->cert_file, "the hub's certificate cannot be used");
+    if (SSL_CTX_use_PrivateKey_file(ctx, cfg->key_file, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(ctx) != 1)
+        return openssl_says(e, TB_EPARSE, cfg->key_file, "the hub's key cannot be used");
+    return 0;
+}
+
+static int load_trust(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
+    struct trust t = {ctx, 0};
+    int err = hub_registry_each_ca(cfg->registry, trust_one, &t);
+
+    if (err < 0)
+        return tb_error_set(e, err, NULL, 0, "the registry's CAs cannot be read: %s",
+                            tb_strerror(err));
+    if (t.count == 0)
+        return tb_error_set(
+            e, TB_ENOTFOUND, NULL, 0,
+            "no CA is trusted, so no device could connect: run \"iot-hub ca init --state DIR\", or"
+            " \"iot-hub ca add NAME FILE --trust --state DIR\"");
+    return 0;
+}
+
+static int set_algorithms(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
+    if (!SSL_CTX_set_min_proto_version(ctx, cfg->min_version) ||
+        !SSL_CTX_set_max_proto_version(ctx, cfg->max_version))
+        return openssl_says(e, TB_ERANGE, NULL, "the TLS versions cannot be set");
+    if (!SSL_CTX_set1_groups_list(ctx, cfg->groups))
+        return openssl_says(e, TB_EPARSE, NULL, "--groups cannot be used");
+    if (!SSL_CTX_set_cipher_list(ctx, cfg->ciphers))
+        return openssl_says(e, TB_EPARSE, NULL, "--ciphers cannot be used");
+    return 0;
+}
+
+static void set_resumption(SSL_CTX *ctx, const struct hub_front_config *cfg,
+                           const struct hub_tls_hooks *hooks) {
+    static const unsigned char context[] = "iot-hub";
+
+    /* No cache in either case: it cannot be asked before it resumes, a ticket can. */
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_session_id_context(ctx, context, sizeof context - 1);
+    if (cfg->resumption) {
+        SSL_CTX_set_num_tickets(ctx, 1);
+        SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
+        SSL_CTX_set_session_ticket_cb(ctx, NULL, hooks->ticket, hooks->front);
+    } else {
+        SSL_CTX_set_num_tickets(ctx, 0);
+        SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    }
+}
+
+int hub_tls_context(const struct hub_front_config *cfg, const struct hub_tls_hooks *hooks,
+                    SSL_CTX **ret, struct tb_error *e) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    int err;
+
+    if (!ctx)
+        abort();
+    err = set_algorithms(ctx, cfg, e);
+    if (err == 0)
+        err = load_own(ctx, cfg, e);
+    if (err == 0)
+        err = load_trust(ctx, cfg, e);
+    if (err < 0) {
+        SSL_CTX_free(ctx);
+        return err;
+    }
+    set_resumption(ctx, cfg, hooks);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    /* A CA in the registry is an anchor, be it self-signed or an intermediate one. */
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    SSL_CTX_set_cert_verify_callback(ctx, hooks->verify, hooks->front);
+    SSL_CTX_set_info_callback(ctx, hooks->info);
+    if (hooks->keylog)
+        SSL_CTX_set_keylog_callback(ctx, hooks->keylog);
+    *ret = ctx;
+    return 0;
+}
