@@ -41,7 +41,15 @@ static void on_closed(int why, void *user) {
     free_if_unused(c);
 }
 
-static const struct tb_conn_ops conn_ops = {.on_data = on_data, .on_closed = on_closed};
+static void on_drain(struct tb_conn *conn, void *user) {
+    struct tb_ctl_peer *peer = user;
+
+    peer->blocked = false;
+    tb_conn_resume(conn);
+}
+
+static const struct tb_conn_ops conn_ops = {
+    .on_data = on_data, .on_drain = on_drain, .on_closed = on_closed};
 
 static struct tb_ctl_peer *new_peer(struct tb_ctl *c) {
     struct tb_ctl_peer *peer = tb_xcalloc(1, sizeof *peer);

@@ -8,7 +8,8 @@ struct tb_ctl_peer { /* one control connection */
     struct tb_ctl *ctl;
     struct tb_conn *conn;
     bool subscribed;
-    bool ended; /* no more requests are taken */
+    bool ended;   /* no more requests are taken */
+    bool blocked; /* it does not read its replies: its requests wait */
     unsigned n_calls;
     struct tb_ctl_call *calls; /* to be answered later */
     struct tb_ctl_peer *next, **prev;

@@ -44,7 +44,8 @@ static void send_reply(struct tb_ctl_peer *peer, json_t *id, bool ok, const json
         return;
     }
     line = tb_span(text, n);
-    (void)tb_conn_write(peer->conn, &line, 1); /* a failure closes the connection */
+    if (tb_conn_write(peer->conn, &line, 1) == 0) /* a failure closes the connection */
+        peer->blocked = true;
     free(text);
 }
 
@@ -194,13 +195,15 @@ static void handle_line(struct tb_ctl_peer *peer, struct tb_span line) {
 size_t tb_ctl_requests(struct tb_ctl_peer *peer, struct tb_span data) {
     struct tb_span rest = data, line;
 
-    while (!peer->ended && tb_take_line(&rest, &line)) {
+    while (!peer->ended && !peer->blocked && tb_take_line(&rest, &line)) {
         if (line.n > TB_CTL_LINE_MAX)
             end_with_error(peer, "the line is longer than 64 KiB");
         else
             handle_line(peer, line);
     }
-    if (!peer->ended && rest.n > TB_CTL_LINE_MAX)
+    if (peer->blocked)
+        tb_conn_pause(peer->conn);
+    else if (!peer->ended && rest.n > TB_CTL_LINE_MAX)
         end_with_error(peer, "the line is longer than 64 KiB");
     return data.n - rest.n;
 }

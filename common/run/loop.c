@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -26,29 +25,6 @@ struct tb_loop {
     bool stopped;       /* the hooks have run */
     int exit_code;
 };
-
-void *tb_xcalloc(size_t n, size_t size) {
-    void *p = calloc(n, size);
-
-    if (!p)
-        abort();
-    return p;
-}
-
-void *tb_xrealloc(void *p, size_t size) {
-    p = realloc(p, size);
-    if (!p)
-        abort();
-    return p;
-}
-
-char *tb_xstrdup(const char *s) {
-    char *copy = strdup(s);
-
-    if (!copy)
-        abort();
-    return copy;
-}
 
 static void run_hooks(uv_idle_t *idle) {
     struct tb_loop *l = idle->data;

@@ -67,7 +67,8 @@ static void put_option(struct tb_buf *b, uint16_t code, struct tb_span value) {
  * them can tell a file of ours. */
 static void put_file_header(struct tb_buf *b) {
     const struct tb_span application = tb_span_str("IoT SAFE testbed");
-    uint32_t section = 28 + 4 + 16 + 4, interface = 20 + 8 + 4;
+    const struct tb_span name = tb_span_str("apdu");
+    uint32_t section = 28 + 4 + 16 + 4, interface = 20 + 8 + 8 + 4;
 
     put_u32(b, 0x0A0D0D0A); /* section header block */
     put_u32(b, section);
@@ -84,6 +85,7 @@ static void put_file_header(struct tb_buf *b) {
     put_u16(b, LINKTYPE_RAW);
     put_u16(b, 0);
     put_u32(b, 0);                 /* no limit on packets */
+    put_option(b, 2, name);        /* if_name */
     put_option(b, 9, TB_BYTES(9)); /* if_tsresol: nanoseconds */
     put_option(b, 0, TB_SPAN_NONE);
     put_u32(b, interface);
@@ -167,8 +169,41 @@ static void put_headers(struct tb_buf *b, size_t n) {
     put_zeros(b, GSMTAP_HEADER - 3);                       /* sub type 0: APDU */
 }
 
-static void give_up(struct tb_trace *t, const char *why) {
-    tb_error_log("trace", "the capture is given up: %s", why);
+/* An enhanced packet block around a packet of n bytes: what comes before it. */
+static void put_block_head(struct tb_buf *b, size_t block, size_t n) {
+    struct timespec now;
+    uint64_t ns;
+
+    clock_gettime(CLOCK_REALTIME,
+                  &now); /* not the scenario's clock: other captures are to be merged */
+    ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    put_u32(b, 6);
+    put_u32(b, (uint32_t)block);
+    put_u32(b, 0); /* interface */
+    put_u32(b, (uint32_t)(ns >> 32));
+    put_u32(b, (uint32_t)ns);
+    put_u32(b, (uint32_t)n);
+    put_u32(b, (uint32_t)n);
+}
+
+/* ... and what comes after it, but for the closing length. */
+static void put_block_tail(struct tb_buf *b, size_t n, const char *comment) {
+    put_zeros(b, pad4(n));
+    put_option(b, 1, tb_span_str(comment)); /* opt_comment */
+    put_option(b, 0, TB_SPAN_NONE);
+}
+
+/* One write per record: several programs append to one file, each record stays whole. */
+static void write_record(struct tb_trace *t, const struct tb_span *pieces, int n, size_t total) {
+    struct iovec iov[4];
+    ssize_t w;
+
+    for (int i = 0; i < n; i++) /* writev() does not write there */
+        iov[i] = (struct iovec){(void *)(uintptr_t)pieces[i].p, pieces[i].n};
+    w = writev(t->fd, iov, n);
+    if (w >= 0 && (size_t)w == total)
+        return;
+    tb_error_log("trace", "the capture is given up: %s", w < 0 ? strerror(errno) : "disk full");
     close(t->fd);
     t->fd = -1;
 }
@@ -178,11 +213,7 @@ void tb_trace_apdu(struct tb_trace *t, struct tb_span cmd, struct tb_span rsp,
     uint8_t head_bytes[EPB_FIXED + HEADERS], tail_bytes[3 + 4 + MAX_COMMENT + 3 + 4 + 4];
     struct tb_buf head = TB_BUF(head_bytes), tail = TB_BUF(tail_bytes);
     char text[MAX_COMMENT + 1];
-    size_t n, options, block;
-    struct timespec now;
-    struct iovec iov[4];
-    uint64_t ns;
-    ssize_t w;
+    size_t n, block;
 
     if (!t || t->fd < 0)
         return;
@@ -191,34 +222,13 @@ void tb_trace_apdu(struct tb_trace *t, struct tb_span cmd, struct tb_span rsp,
     rsp = tb_span_sub(rsp, 0, MAX_PACKET - HEADERS - cmd.n);
     n = HEADERS + cmd.n + rsp.n;
     snprintf(text, sizeof text, comment && *comment ? "%s: %s" : "%s", t->program, comment);
-
-    put_zeros(&tail, pad4(n));
-    options = tail.n;
-    put_option(&tail, 1, tb_span_str(text)); /* opt_comment */
-    put_option(&tail, 0, TB_SPAN_NONE);
-    options = tail.n - options;
-    block = EPB_FIXED + n + pad4(n) + options + 4;
+    put_block_tail(&tail, n, text);
+    block = EPB_FIXED + n + tail.n + 4;
     put_u32(&tail, (uint32_t)block);
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    put_u32(&head, 6); /* enhanced packet block */
-    put_u32(&head, (uint32_t)block);
-    put_u32(&head, 0); /* interface */
-    put_u32(&head, (uint32_t)(ns >> 32));
-    put_u32(&head, (uint32_t)ns);
-    put_u32(&head, (uint32_t)n);
-    put_u32(&head, (uint32_t)n);
+    put_block_head(&head, block, n);
     put_headers(&head, cmd.n + rsp.n);
-
-    iov[0] = (struct iovec){head_bytes, head.n};
-    iov[1] = (struct iovec){(void *)(uintptr_t)cmd.p, cmd.n}; /* writev() does not write there */
-    iov[2] = (struct iovec){(void *)(uintptr_t)rsp.p, rsp.n};
-    iov[3] = (struct iovec){tail_bytes, tail.n};
-    /* One write per record: several programs append to one file, each record stays whole. */
-    w = writev(t->fd, iov, 4);
-    if (w < 0 || (size_t)w != block)
-        give_up(t, w < 0 ? strerror(errno) : "disk full");
+    write_record(t, (const struct tb_span[]){tb_buf_span(&head), cmd, rsp, tb_buf_span(&tail)}, 4,
+                 block);
 }
 
 void tb_trace_close(struct tb_trace *t) {

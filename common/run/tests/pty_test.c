@@ -13,7 +13,7 @@ struct line {
     struct tb_pty *pty;
     char got[1 << 18];
     size_t n_got;
-    size_t keep;   /* bytes that on_data leaves */
+    size_t keep;    /* bytes that on_data leaves */
     int came, left; /* calls of on_clients */
     int news;       /* anything happened */
     int closed, why;
