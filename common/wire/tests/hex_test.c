@@ -27,6 +27,10 @@ static void writes_nothing_when_it_does_not_fit(void **state) {
     tb_put_hex(&b, TB_BYTES(1, 2, 3), TB_HEX_UPPER);
     assert_false(tb_buf_ok(&b));
     assert_int_equal(b.n, 0);
+    b = TB_BUF(room);
+    tb_put_hex(&b, tb_span(room, SIZE_MAX / 2 + 2), TB_HEX_UPPER); /* twice that wraps to 2 */
+    assert_false(tb_buf_ok(&b));
+    assert_int_equal(b.n, 0);
 }
 
 static bool is_hex_digit(unsigned c) {
@@ -71,25 +75,39 @@ static void refuses_half_bytes_and_little_room(void **state) {
     assert_memory_equal(&b, &before, sizeof b);
     assert_int_equal(tb_hex_decode(TB_SPAN_NONE, &b), 0);
     assert_int_equal(b.n, 0);
+    b.n = 1;
+    assert_int_equal(tb_hex_decode(tb_span_str("1234"), &b), TB_ESPACE);
+    assert_int_equal(tb_hex_decode(tb_span_str("12"), &b), 0);
+    assert_int_equal(b.n, 2);
     b.overflow = true;
     assert_int_equal(tb_hex_decode(tb_span_str("12"), &b), TB_ESPACE);
     assert_int_equal(tb_hex_decode_loose(tb_span_str("12"), &b), TB_ESPACE);
 }
 
-static void skips_separators_between_bytes_only(void **state) {
+static void refuses_loose(const char *text, int want) {
+    struct tb_span copy = exact(tb_span_str(text));
     uint8_t room[4];
     struct tb_buf b = TB_BUF(room), before = b;
+
+    assert_int_equal(tb_hex_decode_loose(copy, &b), want);
+    assert_memory_equal(&b, &before, sizeof b);
+    free_exact(copy);
+}
+
+static void skips_separators_between_bytes_only(void **state) {
+    uint8_t room[4];
+    struct tb_buf b = TB_BUF(room);
     (void)state;
 
-    assert_int_equal(tb_hex_decode_loose(tb_span_str(" 00:A4\t04\r\n0c "), &b), 0);
-    assert_span_equal(tb_buf_span(&b), TB_BYTES(0x00, 0xA4, 0x04, 0x0C));
-    b = before;
-    assert_int_equal(tb_hex_decode_loose(tb_span_str("0 0"), &b), TB_EPARSE);
-    assert_int_equal(tb_hex_decode_loose(tb_span_str("00 A"), &b), TB_EPARSE);
-    assert_int_equal(tb_hex_decode_loose(tb_span_str("00 A "), &b), TB_EPARSE);
-    assert_int_equal(tb_hex_decode_loose(tb_span_str("00,A4"), &b), TB_EPARSE);
-    assert_int_equal(tb_hex_decode_loose(tb_span_str("00 11 22 33 44"), &b), TB_ESPACE);
-    assert_memory_equal(&b, &before, sizeof b);
+    assert_int_equal(tb_hex_decode_loose(tb_span_str(" 00:A4\t04\r\nfF "), &b), 0);
+    assert_span_equal(tb_buf_span(&b), TB_BYTES(0x00, 0xA4, 0x04, 0xFF));
+    refuses_loose("0 0", TB_EPARSE);
+    refuses_loose("00 A", TB_EPARSE);
+    refuses_loose("00 A ", TB_EPARSE);
+    refuses_loose("00,A4", TB_EPARSE);
+    refuses_loose("0", TB_EPARSE);
+    refuses_loose("00 11 22 33 44", TB_ESPACE);
+    b = TB_BUF(room);
     assert_int_equal(tb_hex_decode_loose(tb_span_str(" : "), &b), 0);
     assert_int_equal(b.n, 0);
 }

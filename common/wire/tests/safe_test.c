@@ -169,7 +169,11 @@ static void reads_a_plain_length_where_ber_is_out_of_place(void **state) {
     assert_first("D2 81 80", 128, "", 1, 129);     /* D2 has no BER form */
     assert_first("9B 81", 128, "", TB_EPARSE, 0);
     assert_first("9B 84 00000080", 128, "", 1, 132);
+    assert_first("9B 84 00010000", 65536, "", 1, 132);
+    assert_first("9B 03 010000", 65536, "", 1, 3);
     assert_first("9B FF", 254, "", TB_EPARSE, 0);
+    assert_first("9B 817F", 127, "", TB_EPARSE, 0);
+    assert_first("9B 8201", 0, "", TB_EPARSE, 0);
 }
 
 static void reads_signatures_in_every_form(void **state) {
@@ -184,6 +188,18 @@ static void reads_signatures_in_every_form(void **state) {
     assert_first("33 8180", 128, "", 1, 128);
     assert_first("33 46", 70, "", 1, 70); /* DER, 8 bit */
     assert_first("33 0046", 70, "", 1, 70);
+    assert_first("33 02", 2, "9E00", 1, 2);
+    assert_first("33 01FF", 511, "", 1, 511);
+    assert_first("33 0200", 512, "", 1, 2); /* no key of IoT.05 signs that long */
+}
+
+static void reads_16_bit_lengths_of_other_tags_at_the_end_only(void **state) {
+    (void)state;
+
+    assert_first("9E 0020", 32, "", 1, 32);
+    assert_first("9E 00FF", 255, "", 1, 255);
+    assert_first("9E 0020", 32, "3300", 1, 0);
+    assert_first("9E 0100", 256, "", 1, 1);
 }
 
 static void refuses_a_cut_signature(void **state) {
@@ -250,6 +266,12 @@ static void writes_the_length_form_asked_for(void **state) {
     b = TB_BUF(room);
     tb_put_safe(&b, 0x33, TB_SAFE_LEN_16, tb_span(value, 256));
     assert_span_equal(tb_span_sub(tb_buf_span(&b), 0, 3), TB_BYTES(0x33, 1, 0));
+    b = TB_BUF(room);
+    tb_put_safe(&b, 0x33, TB_SAFE_LEN_8, tb_span(value, 255));
+    assert_int_equal(b.n, 2 + 255);
+    b = TB_BUF(room);
+    tb_put_safe(&b, 0x33, TB_SAFE_LEN_16, tb_span(value, 65535));
+    assert_int_equal(b.n, 3 + 65535);
     b = TB_BUF(room);
     tb_put_safe(&b, 0x33, TB_SAFE_LEN_8, tb_span(value, 256));
     assert_false(tb_buf_ok(&b));
@@ -318,6 +340,7 @@ int main(void) {
         cmocka_unit_test(reads_long_full_text_as_ber),
         cmocka_unit_test(reads_a_plain_length_where_ber_is_out_of_place),
         cmocka_unit_test(reads_signatures_in_every_form),
+        cmocka_unit_test(reads_16_bit_lengths_of_other_tags_at_the_end_only),
         cmocka_unit_test(refuses_a_cut_signature),
         cmocka_unit_test(survives_every_truncation),
         cmocka_unit_test(finds_the_first_of_a_tag),

@@ -68,8 +68,17 @@ static void reads_lengths_minimal_or_not(void **state) {
 }
 
 static void refuses_indefinite_and_endless_lengths(void **state) {
+    uint8_t room[2 + 0xFF] = {0x30};
     (void)state;
 
+    for (unsigned first = 0x80; first <= 0xFF; first++) {
+        struct tb_span in = tb_span(room, sizeof room);
+        struct tb_tlv e;
+
+        room[1] = (uint8_t)first;
+        if (first < 0x81 || first > 0x83) /* nor is it a plain length above 127 */
+            assert_int_equal(tb_tlv_next(&in, &e), TB_EPARSE);
+    }
     reads_or_refuses("30 80 0000", TB_EPARSE, 0, 0);
     reads_or_refuses("84 8400000001 01", TB_EPARSE, 0, 0);
     reads_or_refuses("84 FF 01", TB_EPARSE, 0, 0);
@@ -208,11 +217,45 @@ static void overflows_instead_of_writing_too_far(void **state) {
     }
 }
 
+static void codes_tags_in_as_many_bytes_as_they_have(void **state) {
+    uint8_t room[16];
+    struct tb_buf b = TB_BUF(room);
+    (void)state;
+
+    tb_put_tag(&b, 0xFF);
+    tb_put_tag(&b, 0xFFFF);
+    tb_put_tag(&b, 0x01FFFF);
+    tb_put_tag(&b, 0xFFFFFF);
+    assert_span_equal(tb_buf_span(&b),
+                      TB_BYTES(0xFF, 0xFF, 0xFF, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF));
+}
+
+static void overflows_when_an_open_element_grows_too_long(void **state) {
+    const size_t cap = 0x1000010;
+    uint8_t *room = malloc(cap);
+    struct tb_buf b = tb_buf(room, cap), kept;
+    size_t mark = tb_tlv_open(&b, 0x84);
+    (void)state;
+
+    assert_non_null(tb_put_room(&b, 0xFFFFFF));
+    kept = b;
+    tb_tlv_close(&b, mark);
+    assert_true(tb_buf_ok(&b));
+    assert_span_equal(tb_span(room, 5), TB_BYTES(0x84, 0x83, 0xFF, 0xFF, 0xFF));
+    b = kept;
+    tb_put_u8(&b, 0);
+    tb_tlv_close(&b, mark);
+    assert_false(tb_buf_ok(&b));
+    free(room);
+}
+
 static void overflows_for_what_cannot_be_coded(void **state) {
     uint8_t room[16];
     struct tb_buf b = TB_BUF(room);
     (void)state;
 
+    tb_put_len(&b, 0xFFFFFF);
+    assert_true(tb_buf_ok(&b));
     tb_put_tag(&b, 0x1000000);
     assert_false(tb_buf_ok(&b));
     b = TB_BUF(room);
@@ -269,6 +312,8 @@ int main(void) {
         cmocka_unit_test(closes_an_open_element_like_one_written_at_once),
         cmocka_unit_test(nests_open_elements),
         cmocka_unit_test(overflows_instead_of_writing_too_far),
+        cmocka_unit_test(codes_tags_in_as_many_bytes_as_they_have),
+        cmocka_unit_test(overflows_when_an_open_element_grows_too_long),
         cmocka_unit_test(overflows_for_what_cannot_be_coded),
         cmocka_unit_test(reads_back_what_it_wrote),
     };
