@@ -1,6 +1,6 @@
 #include "tb/safe.h"
 
-/* spec: IOTSAFE 2.5 signature length: 16-bit in the document, 8-bit in many applets.
+/* The length of a signature: 16-bit in the document, 8-bit in many applets.
  * No signature is 0 or 1 bytes long, so a tag 33 whose length begins with 00 or 01 has the 16-bit
  * form whenever that form fits. Other tags have it only when nothing else can explain the bytes. */
 static bool take_value_16(struct tb_span *in, uint8_t tag, struct tb_span *ret) {
