@@ -2,7 +2,7 @@
 
 /* The length of a signature: 16-bit in the document, 8-bit in many applets.
  * No signature is 0 or 1 bytes long, so a tag 33 whose length begins with 00 or 01 has the 16-bit
- * form whenever that form fits. Other tags have it only when nothing else can explain the bytes. */
+ * form whenever that form fits. Other tags have it only at the end of the input. */
 static bool take_value_16(struct tb_span *in, uint8_t tag, struct tb_span *ret) {
     struct tb_span rest = *in, value;
     uint16_t len;
