@@ -23,13 +23,13 @@
 #include "buffer.h"
 #include "mem.h"
 
-enum { HIGH_MARK = 1 << 16, PIECES = TB_CONN_PIECES };
+enum { HIGH_MARK = 1 << 16, LOW_MARK = 1 << 14, PIECES = TB_CONN_PIECES };
 
 struct tb_pty {
     uv_poll_t master, opens;
     int master_fd, opens_fd;
     unsigned open; /* handles whose close callback is still to come */
-    bool closing, present;
+    bool closing, present, paused, full, offering, offer_again;
     int why;
     char slave[64];
     char *link; /* NULL without one, or before it is ours */
@@ -98,17 +98,28 @@ static int make_raw(int master_fd) {
 
 static void on_master(uv_poll_t *poll, int status, int events);
 
-static void watch_master(struct tb_pty *p, int events) {
-    int r = uv_poll_start(&p->master, events, on_master);
+/* Input unless paused, output while some waits. */
+static void watch_master(struct tb_pty *p) {
+    int events = (p->paused ? 0 : UV_READABLE) | (p->out.n > 0 ? UV_WRITABLE : 0);
+    int r = events ? uv_poll_start(&p->master, events, on_master) : uv_poll_stop(&p->master);
 
     assert(r == 0);
     (void)r;
 }
 
+static void tell_drained(struct tb_pty *p) {
+    if (!p->full || p->out.n >= LOW_MARK)
+        return;
+    p->full = false;
+    if (p->ops->on_drain)
+        p->ops->on_drain(p, p->user);
+}
+
 static void set_present(struct tb_pty *p, bool present) {
     p->present = present;
+    p->paused = false;
     if (present) {
-        watch_master(p, UV_READABLE);
+        watch_master(p);
     } else {
         uv_poll_stop(&p->master);
         /* The next client gets neither half a command of this one nor its unread answers, and a
@@ -119,16 +130,47 @@ static void set_present(struct tb_pty *p, bool present) {
     }
     if (p->ops->on_clients)
         p->ops->on_clients(p, present, p->user);
+    tell_drained(p);
 }
 
+/* Offers the kept bytes; a resume inside on_data is served after it. */
 static void offer(struct tb_pty *p) {
-    struct tb_span data = tb_inbuf_kept(&p->in);
-    size_t used = p->ops->on_data(p, data, p->user);
+    if (p->offering) {
+        p->offer_again = true;
+        return;
+    }
+    p->offering = true;
+    do {
+        struct tb_span data = tb_inbuf_kept(&p->in);
 
-    assert(used <= data.n);
-    p->in.start += used;
-    if (tb_inbuf_kept(&p->in).n >= TB_CONN_IN_MAX)
+        p->offer_again = false;
+        if (data.n > 0 && !p->paused && !p->closing) {
+            size_t used = p->ops->on_data(p, data, p->user);
+
+            assert(used <= data.n);
+            p->in.start += used;
+        }
+    } while (p->offer_again);
+    p->offering = false;
+    if (!p->paused && tb_inbuf_kept(&p->in).n >= TB_CONN_IN_MAX)
         tb_pty_close(p, TB_ERANGE);
+}
+
+void tb_pty_pause(struct tb_pty *p) {
+    if (p->paused || p->closing || !p->present)
+        return;
+    p->paused = true;
+    watch_master(p);
+}
+
+void tb_pty_resume(struct tb_pty *p) {
+    if (p->closing || !p->present)
+        return;
+    if (p->paused) {
+        p->paused = false;
+        watch_master(p);
+    }
+    offer(p);
 }
 
 static void read_master(struct tb_pty *p) {
@@ -150,6 +192,10 @@ static void read_master(struct tb_pty *p) {
 static void write_master(struct tb_pty *p) {
     ssize_t n = write(p->master_fd, p->out.p, p->out.n);
 
+    if (n < 0 && errno == EIO) { /* gone while we were not reading */
+        set_present(p, false);
+        return;
+    }
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         tb_pty_close(p, -errno);
         return;
@@ -160,14 +206,15 @@ static void write_master(struct tb_pty *p) {
     }
     if (p->out.n == 0) {
         tb_outbuf_done(&p->out);
-        watch_master(p, UV_READABLE);
+        watch_master(p);
     }
+    tell_drained(p);
 }
 
 static void on_master(uv_poll_t *poll, int status, int events) {
     struct tb_pty *p = poll->data;
 
-    if (status < 0 || (events & UV_READABLE))
+    if (status < 0 || ((events & UV_READABLE) && !p->paused))
         read_master(p); /* an error tells its name there */
     if ((events & UV_WRITABLE) && p->present && !p->closing && p->out.n > 0)
         write_master(p);
@@ -294,11 +341,12 @@ int tb_pty_write(struct tb_pty *p, const struct tb_span *pieces, unsigned n) {
         done = w > 0 ? (size_t)w : 0;
     }
     if (done == total)
-        return 1;
+        return !p->full;
     if (total - done > TB_CONN_OUT_MAX - p->out.n)
         return UV_ENOBUFS;
-    if (p->out.n == 0)
-        watch_master(p, UV_READABLE | UV_WRITABLE);
     tb_outbuf_append(&p->out, pieces, n, done);
-    return p->out.n <= HIGH_MARK;
+    watch_master(p);
+    if (p->out.n > HIGH_MARK)
+        p->full = true;
+    return !p->full;
 }

@@ -21,7 +21,15 @@ void at_settings_factory(const struct at_channel *ch, struct at_settings *ret) {
         .dcd = 1,
         .dtr = 2,
         .charset = "IRA",
-        .s = {[2] = 43, [3] = 13, [4] = 10, [5] = 8, [6] = 2, [7] = 60, [8] = 2, [10] = 15, [12] = 50},
+        .s = {[2] = 43,
+              [3] = 13,
+              [4] = 10,
+              [5] = 8,
+              [6] = 2,
+              [7] = 60,
+              [8] = 2,
+              [10] = 15,
+              [12] = 50},
     };
 }
 
@@ -130,7 +138,8 @@ static void start_line(struct at_channel *ch) {
         run_line(ch);
 }
 
-/* Input up to the end of the first line whose execution does not end at once; returns what was consumed. */
+/* Input up to the end of the first line whose execution does not end at once; returns what was
+ * consumed. */
 static size_t feed(struct at_channel *ch, struct tb_span in) {
     size_t n = in.n;
 
@@ -177,7 +186,8 @@ void at_sim_ready(struct at_channel *ch) {
         at_finish(ch, r);
 }
 
-int at_submit(struct at_channel *ch, void (*run)(struct modem *, struct sim_task *, struct tb_span), const char *what) {
+int at_submit(struct at_channel *ch, void (*run)(struct modem *, struct sim_task *, struct tb_span),
+              const char *what) {
     struct modem *m = ch->m;
 
     if (m->quirks.sim_busy_error && m->sim.task)
@@ -194,7 +204,8 @@ int at_submit(struct at_channel *ch, void (*run)(struct modem *, struct sim_task
 struct at_channel *at_channel_new(struct modem *m, const char *name, unsigned flags,
                                   const struct at_channel_ops *ops, void *user) {
     size_t limit = m->quirks.line_max;
-    struct at_channel *ch = calloc(1, sizeof *ch + limit); /* the line's pages are touched as lines need them */
+    struct at_channel *ch =
+        calloc(1, sizeof *ch + limit); /* the line's pages are touched as lines need them */
 
     if (!ch)
         return NULL;
@@ -212,12 +223,14 @@ struct at_channel *at_channel_new(struct modem *m, const char *name, unsigned fl
     }
     *m->channels_end = ch;
     m->channels_end = &ch->next;
-    at_channel_attached(ch);
+    if (!(flags & AT_CHANNEL_EMPTY))
+        at_channel_attached(ch);
     return ch;
 }
 
 void at_channel_attached(struct at_channel *ch) {
     modem_enter(ch->m);
+    ch->attached = true;
     modem_boot_messages(ch->m);
     modem_leave(ch->m);
 }
@@ -240,6 +253,7 @@ static void abandon(struct at_channel *ch) {
 void at_channel_hangup(struct at_channel *ch) {
     modem_enter(ch->m);
     abandon(ch);
+    ch->attached = false;
     modem_leave(ch->m);
 }
 

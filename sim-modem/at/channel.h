@@ -16,8 +16,8 @@ enum { AT_URC_MAX = 2048, AT_SREG_COUNT = 13 };
 struct at_settings {
     bool echo, quiet, verbose;
     uint8_t x, cmee, cops_format;
-    uint8_t dcd, dtr, dsr, flow;  /* &C &D &S \Q: accepted, of no effect without the wires */
-    uint8_t creg, cgreg, cereg;   /* unsolicited registration, n */
+    uint8_t dcd, dtr, dsr, flow; /* &C &D &S \Q: accepted, of no effect without the wires */
+    uint8_t creg, cgreg, cereg;  /* unsolicited registration, n */
     uint8_t cgerep, ctzr, ctzu;
     bool qsimstat;
     char charset[8];
@@ -38,6 +38,7 @@ struct at_channel {
 
     struct at_request req; /* the command being executed */
     struct tb_span body;   /* what follows it in the line */
+    bool attached;         /* there is a TE */
     bool busy;             /* a line is being executed */
     bool on_card;          /* …and its command waits for the card */
     bool waits_for_sim;    /* …which has to be ready first */
@@ -75,11 +76,13 @@ struct at_channel {
     size_t urc_n;
 };
 
-/* Output. Everything is gathered in the modem's buffer and leaves as one write when the modem is left. */
+/* Output. Everything is gathered in the modem's buffer and leaves as one write when the modem is
+ * left. */
 void at_put(struct at_channel *ch, struct tb_span s);
 void at_put_str(struct at_channel *ch, const char *s);
 void at_printf(struct at_channel *ch, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* One line of information text (V.250 5.7.1): what is put between the two is framed as V wants it. */
+/* One line of information text (V.250 5.7.1): what is put between the two is framed as V wants it.
+ */
 void at_info_begin(struct at_channel *ch);
 void at_info_end(struct at_channel *ch);
 void at_info(struct at_channel *ch, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -99,15 +102,16 @@ void at_resume(struct at_channel *ch);
 /* Lets the command that waits for the card start now that it is ready. */
 void at_sim_ready(struct at_channel *ch);
 /* Queues the channel's task: for handlers that need the card; returns AT_PENDING. */
-int at_submit(struct at_channel *ch, void (*run)(struct modem *, struct sim_task *, struct tb_span), const char *what);
+int at_submit(struct at_channel *ch, void (*run)(struct modem *, struct sim_task *, struct tb_span),
+              const char *what);
 
 void at_settings_factory(const struct at_channel *ch, struct at_settings *ret);
 
-/* Parameter helpers for handlers. All return 1 when the parameter was there, 0 when it was left out (*ret untouched),
- * or the result to end the command with. */
+/* Parameter helpers for handlers. All return 1 when the parameter was there, 0 when it was left out
+ * (*ret untouched), or the result to end the command with. */
 int at_take_uint(struct at_args *a, uint32_t min, uint32_t max, uint32_t *ret);
-int at_take_str(struct at_args *a, char *dst, size_t cap);   /* string, quotes required */
-int at_take_text(struct at_args *a, struct tb_span *ret);    /* quoted or not: hex and handles */
-int at_args_end(const struct at_args *a);                    /* AT_OK, or AT_ERROR when more follows */
+int at_take_str(struct at_args *a, char *dst, size_t cap); /* string, quotes required */
+int at_take_text(struct at_args *a, struct tb_span *ret);  /* quoted or not: hex and handles */
+int at_args_end(const struct at_args *a); /* AT_OK, or AT_ERROR when more follows */
 /* A command with one optional number, min..max. */
 int at_only_uint(struct tb_span args, uint32_t min, uint32_t max, uint32_t *ret);

@@ -1,6 +1,6 @@
 #pragma once
-/* From a command line body to commands and their parameters (V.250 5.3, 5.4). Total: every body gives commands, an end,
- * or an error; nothing is copied except the name. */
+/* From a command line body to commands and their parameters (V.250 5.3, 5.4). Total: every body
+ * gives commands, an end, or an error; nothing is copied except the name. */
 #include <stdbool.h>
 
 #include "tb/error.h"
@@ -18,8 +18,8 @@ struct at_request {
     struct tb_span args; /* SET: what stands after "="; D: the dial string */
 };
 
-/* Takes the next command off the front of *body: 1, 0 at the end, TB_EPARSE when what stands there is no command (unknown
- * characters, a string without end, something glued to "?"). */
+/* Takes the next command off the front of *body: 1, 0 at the end, TB_EPARSE when what stands there
+ * is no command (unknown characters, a string without end, something glued to "?"). */
 int at_lex_next(struct tb_span *body, struct at_request *ret) TB_CHECKED;
 
 /* Parameters of a SET command, separated by commas outside strings. */
@@ -34,12 +34,14 @@ struct at_arg {
 };
 
 struct at_args at_args(struct tb_span text);
-/* 1 and *ret; 0 when there are no more; TB_EPARSE when a string is not followed by a comma or the end. */
+/* 1 and *ret; 0 when there are no more; TB_EPARSE when a string is not followed by a comma or the
+ * end. */
 int at_args_next(struct at_args *a, struct at_arg *ret) TB_CHECKED;
 
 /* Decimal digits only. TB_EPARSE, or TB_ERANGE above UINT32_MAX. */
 int at_parse_uint(struct tb_span text, uint32_t *ret) TB_CHECKED;
 
-/* Resolves \22 and \5C style escapes (V.250 5.4.2.2) of a string parameter into dst, with terminating NUL. TB_EPARSE on
- * a lone backslash or a NUL character, TB_ESPACE when cap is too small. */
+/* Resolves \22 and \5C style escapes (V.250 5.4.2.2) of a string parameter into dst, with
+ * terminating NUL. TB_EPARSE on a lone backslash or a NUL character, TB_ESPACE when cap is too
+ * small. */
 int at_unescape(struct tb_span text, char *dst, size_t cap) TB_CHECKED;

@@ -24,7 +24,8 @@ static bool is_letter(uint8_t c, char upper) {
     return (c & ~BLANK) == upper;
 }
 
-/* One byte after an A. Control characters do not part A from T (V.250 5.2.2 ignores them), the terminator does. */
+/* One byte after an A. Control characters do not part A from T (V.250 5.2.2 ignores them), the
+ * terminator does. */
 static enum at_line_event after_a(struct at_line *l, uint8_t c, uint8_t cr) {
     if (is_letter(c, 'T')) {
         begin_body(l);
@@ -37,8 +38,9 @@ static enum at_line_event after_a(struct at_line *l, uint8_t c, uint8_t cr) {
     return AT_LINE_MORE;
 }
 
-/* Blanks outside strings mean nothing (V.250 5.2.1); they are removed only now because until the end of the line they
- * are characters that a backspace deletes. A prefix repeated at the start of the body is a TE that began anew. */
+/* Blanks outside strings mean nothing (V.250 5.2.1); they are removed only now because until the
+ * end of the line they are characters that a backspace deletes. A prefix repeated at the start of
+ * the body is a TE that began anew. */
 static void tidy(struct at_line *l) {
     bool quoted = false;
     size_t from = 0, to = 0;
@@ -51,7 +53,8 @@ static void tidy(struct at_line *l) {
         }
         l->n = to;
     }
-    for (from = 0; l->n - from >= 2 && is_letter(l->p[from], 'A') && is_letter(l->p[from + 1], 'T');)
+    for (from = 0;
+         l->n - from >= 2 && is_letter(l->p[from], 'A') && is_letter(l->p[from + 1], 'T');)
         from += 2;
     if (from) {
         l->n -= from;

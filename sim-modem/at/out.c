@@ -124,10 +124,14 @@ void at_urc(struct at_channel *ch, const char *fmt, ...) {
     va_list ap;
     int n;
 
+    if (!ch->attached)
+        return;
     va_start(ap, fmt);
     n = vsnprintf(ch->urc + ch->urc_n, room, fmt, ap);
     va_end(ap);
-    if (n < 0 || (size_t)n >= room) { /* the TE does not listen: what it has not read stays, the new line is lost */
+    if (n < 0 ||
+        (size_t)n >=
+            room) { /* the TE does not listen: what it has not read stays, the new line is lost */
         ch->m->counters.urcs_dropped++;
         return;
     }

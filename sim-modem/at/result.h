@@ -1,5 +1,6 @@
 #pragma once
-/* What a command ends with: final result codes (V.250 5.7), +CME ERROR (27.007 9.2), +CMS ERROR (27.005 3.2.5). */
+/* What a command ends with: final result codes (V.250 5.7), +CME ERROR (27.007 9.2), +CMS ERROR
+ * (27.005 3.2.5). */
 #include <stdbool.h>
 
 enum at_result {

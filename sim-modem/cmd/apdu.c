@@ -1,6 +1,5 @@
-/* +CSIM and +CGLA: an APDU from hex to the card and back. The path that counts: no copy but hex to bytes and bytes to
- * hex, no allocation, one write each way.
- * spec: TS27.007 8.17, 8.45 */
+/* +CSIM and +CGLA: an APDU from hex to the card and back. The path that counts: no copy but hex to
+ * bytes and bytes to hex, no allocation, one write each way. spec: TS27.007 8.17, 8.45 */
 #include "cmd.h"
 #include "core/modem_int.h"
 #include "tb/hex.h"
@@ -73,7 +72,8 @@ static void fail(struct modem *m, struct at_channel *ch, int result) {
 
 /* spec: TS27.007 8.45 +CGLA never runs the authentication of the network in GSM context */
 static bool is_gsm_authentication(struct tb_span cmd) {
-    return (cmd.p[1] == INS_AUTHENTICATE || cmd.p[1] == INS_AUTHENTICATE_BER) && (cmd.p[3] & 0x07) == 0;
+    return (cmd.p[1] == INS_AUTHENTICATE || cmd.p[1] == INS_AUTHENTICATE_BER) &&
+           (cmd.p[3] & 0x07) == 0;
 }
 
 static int prepare(struct modem *m, struct at_channel *ch) {
@@ -84,7 +84,8 @@ static int prepare(struct modem *m, struct at_channel *ch) {
     if (tb_hex_decode(ch->op.apdu.hex, cmd) < 0)
         return AT_CME(CME_PARAMETERS);
     if (!ch->op.apdu.cgla) {
-        if (m->quirks.csim_basic_only && cmd->p[1] != TB_INS_MANAGE_CHANNEL && tb_cla_parse(cmd->p[0], &c) && c.channel)
+        if (m->quirks.csim_basic_only && cmd->p[1] != TB_INS_MANAGE_CHANNEL &&
+            tb_cla_parse(cmd->p[0], &c) && c.channel)
             return AT_CME(CME_NOT_ALLOWED);
         return AT_OK;
     }
@@ -93,7 +94,8 @@ static int prepare(struct modem *m, struct at_channel *ch) {
         return AT_CME(CME_PARAMETERS);
     if (is_gsm_authentication(tb_buf_span(cmd)))
         return AT_CME(CME_NOT_ALLOWED);
-    /* spec: TS102.221 10.1.1 the channel in the class byte is the session's, whatever the TE put there */
+    /* spec: TS102.221 10.1.1 the channel in the class byte is the session's, whatever the TE put
+     * there */
     cmd->p[0] = tb_cla_on_channel(cmd->p[0], n);
     return AT_OK;
 }

@@ -113,9 +113,10 @@ int cmd_amp_v(struct modem *m, struct at_channel *ch, struct at_args args) {
     const struct at_settings *s = &ch->set;
 
     (void)m, (void)args;
-    at_info(ch, "E%d Q%d V%d X%d &C%d &D%d &S%d \\Q%d +CMEE=%d", s->echo, s->quiet, s->verbose, s->x, s->dcd, s->dtr,
-            s->dsr, s->flow, s->cmee);
-    at_info(ch, "S0:%03d S3:%03d S4:%03d S5:%03d S7:%03d", s->s[0], s->s[3], s->s[4], s->s[5], s->s[7]);
+    at_info(ch, "E%d Q%d V%d X%d &C%d &D%d &S%d \\Q%d +CMEE=%d", s->echo, s->quiet, s->verbose,
+            s->x, s->dcd, s->dtr, s->dsr, s->flow, s->cmee);
+    at_info(ch, "S0:%03d S3:%03d S4:%03d S5:%03d S7:%03d", s->s[0], s->s[3], s->s[4], s->s[5],
+            s->s[7]);
     return AT_OK;
 }
 
@@ -129,7 +130,8 @@ int cmd_s(struct modem *m, struct at_channel *ch, struct at_args args) {
         at_info(ch, "%03d", ch->set.s[reg]);
         return AT_OK;
     }
-    if (ch->req.form == AT_FORM_EXEC || args.rest.n == 0) /* ATS3 alone names a register for nothing we have */
+    if (ch->req.form == AT_FORM_EXEC ||
+        args.rest.n == 0) /* ATS3 alone names a register for nothing we have */
         return ch->req.form == AT_FORM_EXEC ? AT_OK : AT_ERROR;
     /* S3, S4 and S5 are characters of the 7-bit alphabet (V.250 6.2.1-6.2.3). */
     if (at_parse_uint(args.rest, &v) < 0 || v > (reg >= 3 && reg <= 5 ? 127U : 255U))

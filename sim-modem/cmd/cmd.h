@@ -31,13 +31,17 @@ int at_dispatch(struct at_channel *ch);
 
 /* basic.c: V.250 */
 at_handler cmd_e, cmd_v, cmd_q, cmd_x, cmd_z, cmd_s, cmd_i, cmd_h, cmd_d, cmd_no_carrier;
-at_handler cmd_accept, cmd_amp_c, cmd_amp_d, cmd_amp_s, cmd_amp_f, cmd_amp_w, cmd_amp_y, cmd_amp_v, cmd_slash_q;
+at_handler cmd_accept, cmd_amp_c, cmd_amp_d, cmd_amp_s, cmd_amp_f, cmd_amp_w, cmd_amp_y, cmd_amp_v,
+    cmd_slash_q;
 /* identity.c */
-at_handler cmd_gmi, cmd_gmm, cmd_gmr, cmd_gsn, cmd_gcap, cmd_goi, cmd_cgsn, cmd_cimi, cmd_ccid, cmd_iccid, cmd_qccid;
+at_handler cmd_gmi, cmd_gmm, cmd_gmr, cmd_gsn, cmd_gcap, cmd_goi, cmd_cgsn, cmd_cimi, cmd_ccid,
+    cmd_iccid, cmd_qccid;
 at_handler cmd_cuad, cmd_csus, cmd_cnum;
 /* general.c */
-at_handler cmd_cmee, cmd_clac, cmd_cfun, cmd_cpas, cmd_cbc, cmd_ceer, cmd_cclk, cmd_ctzr, cmd_ctzu, cmd_cscs;
-at_handler cmd_ipr, cmd_icf, cmd_ifc, cmd_ilrr, cmd_fclass, cmd_ws46, cmd_qsimstat, cmd_qpowd, cmd_cmux;
+at_handler cmd_cmee, cmd_clac, cmd_cfun, cmd_cpas, cmd_cbc, cmd_ceer, cmd_cclk, cmd_ctzr, cmd_ctzu,
+    cmd_cscs;
+at_handler cmd_ipr, cmd_icf, cmd_ifc, cmd_ilrr, cmd_fclass, cmd_ws46, cmd_qsimstat, cmd_qpowd,
+    cmd_cmux;
 /* apdu.c, session.c, files.c: SIM access */
 at_handler cmd_csim, cmd_cgla, cmd_ccho, cmd_cchc, cmd_crsm, cmd_crla;
 /* lock.c */
@@ -45,7 +49,8 @@ at_handler cmd_cpin, cmd_cpinr, cmd_clck, cmd_cpwd;
 /* network.c */
 at_handler cmd_creg, cmd_cgreg, cmd_cereg, cmd_cops, cmd_csq, cmd_cesq, cmd_cscon, cmd_copn;
 /* packet.c */
-at_handler cmd_cgatt, cmd_cgdcont, cmd_cgact, cmd_cgpaddr, cmd_cgcontrdp, cmd_cgerep, cmd_cgdata, cmd_cgauth;
+at_handler cmd_cgatt, cmd_cgdcont, cmd_cgact, cmd_cgpaddr, cmd_cgcontrdp, cmd_cgerep, cmd_cgdata,
+    cmd_cgauth;
 /* refused.c: of later stages */
 at_handler cmd_no_sms, cmd_no_tls;
 

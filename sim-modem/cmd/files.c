@@ -24,7 +24,8 @@ static bool writes(uint32_t cmd) {
     return cmd == SIM_UPDATE_BINARY || cmd == SIM_UPDATE_RECORD || cmd == SIM_SET_DATA;
 }
 
-/* The path a TE gives starts at the MF, named or not; ours never names it (select by path from MF). */
+/* The path a TE gives starts at the MF, named or not; ours never names it (select by path from MF).
+ */
 static int take_path(struct at_args *args, struct sim_file *f) {
     struct tb_buf path = TB_BUF(f->path);
     struct tb_span hex = {0};

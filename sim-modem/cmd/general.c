@@ -56,7 +56,8 @@ static void restart(struct modem *m) {
     m->net.detached = false;
     net_drop_contexts(m, "ME");
     for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
-        bool echo = ch->set.echo; /* the port's own; a TE that turned it off would not understand itself */
+        bool echo =
+            ch->set.echo; /* the port's own; a TE that turned it off would not understand itself */
 
         if (m->has_stored)
             ch->set = m->stored;
@@ -128,7 +129,8 @@ int cmd_ceer(struct modem *m, struct at_channel *ch, struct at_args args) {
     return AT_OK;
 }
 
-/* ---- +CCLK: "yy/MM/dd,hh:mm:ss±zz", zz in quarters of an hour; the offset to real time is what is kept ---- */
+/* ---- +CCLK: "yy/MM/dd,hh:mm:ss±zz", zz in quarters of an hour; the offset to real time is what is
+ * kept ---- */
 
 /* Days since 1970-01-01 of a date in the proleptic Gregorian calendar, and back. */
 static int64_t days_from_civil(int64_t y, unsigned month, unsigned day) {
@@ -164,8 +166,8 @@ static void show_clock(struct modem *m, struct at_channel *ch) {
     int zone = m->zone < 0 ? -m->zone : m->zone;
 
     civil_from_days(days, &y, &month, &day);
-    at_info(ch, "+CCLK: \"%02d/%02u/%02u,%02u:%02u:%02u%c%02d\"", (int)(y % 100), month, day, of_day / 3600,
-            of_day / 60 % 60, of_day % 60, m->zone < 0 ? '-' : '+', zone);
+    at_info(ch, "+CCLK: \"%02d/%02u/%02u,%02u:%02u:%02u%c%02d\"", (int)(y % 100), month, day,
+            of_day / 3600, of_day / 60 % 60, of_day % 60, m->zone < 0 ? '-' : '+', zone);
 }
 
 /* Two digits and, unless last, the separator after them. */
@@ -192,8 +194,8 @@ int cmd_cclk(struct modem *m, struct at_channel *ch, struct at_args args) {
     r = at_take_str(&args, text, sizeof text);
     if (r < 1 || at_args_end(&args) != AT_OK)
         return r < 0 ? r : AT_ERROR;
-    if (!take_two(&s, '/', &yy) || !take_two(&s, '/', &mm) || !take_two(&s, ',', &dd) || !take_two(&s, ':', &h) ||
-        !take_two(&s, ':', &min) || !take_two(&s, 0, &sec))
+    if (!take_two(&s, '/', &yy) || !take_two(&s, '/', &mm) || !take_two(&s, ',', &dd) ||
+        !take_two(&s, ':', &h) || !take_two(&s, ':', &min) || !take_two(&s, 0, &sec))
         return AT_CME(CME_PARAMETERS);
     zone = *s == '-' ? -1 : 1;
     if (*s && ((*s != '+' && *s != '-') || (s++, !take_two(&s, 0, &zz)) || *s))
@@ -201,8 +203,10 @@ int cmd_cclk(struct modem *m, struct at_channel *ch, struct at_args args) {
     if (mm < 1 || mm > 12 || dd < 1 || dd > 31 || h > 23 || min > 59 || sec > 59 || zz > 96)
         return AT_CME(CME_PARAMETERS);
     m->zone = zone * (int)zz;
-    m->clock_offset = ((days_from_civil(2000 + yy, mm, dd) * 86400 + h * 3600 + min * 60 + sec) - m->zone * 900) * 1000 -
-                      m->ops->wall_ms(m->user);
+    m->clock_offset =
+        ((days_from_civil(2000 + yy, mm, dd) * 86400 + h * 3600 + min * 60 + sec) - m->zone * 900) *
+            1000 -
+        m->ops->wall_ms(m->user);
     return AT_OK;
 }
 
@@ -224,7 +228,8 @@ int cmd_cscs(struct modem *m, struct at_channel *ch, struct at_args args) {
     return AT_OK;
 }
 
-/* ---- Of the serial line: what is set has no effect here, and only what has none is accepted ---- */
+/* ---- Of the serial line: what is set has no effect here, and only what has none is accepted ----
+ */
 
 int cmd_ipr(struct modem *m, struct at_channel *ch, struct at_args args) {
     uint32_t rate = 0;

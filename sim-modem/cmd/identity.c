@@ -40,7 +40,8 @@ int cmd_goi(struct modem *m, struct at_channel *ch, struct at_args args) {
     return AT_OK;
 }
 
-/* snt 0: serial number, 1: IMEI, 2: IMEISV (IMEI without check digit, then the version), 3: version. */
+/* snt 0: serial number, 1: IMEI, 2: IMEISV (IMEI without check digit, then the version), 3:
+ * version. */
 int cmd_cgsn(struct modem *m, struct at_channel *ch, struct at_args args) {
     static const char version[] = "01";
     uint32_t snt = 0;
@@ -121,7 +122,8 @@ int cmd_csus(struct modem *m, struct at_channel *ch, struct at_args args) {
     return at_only_uint(args.rest, 0, 0, &slot) < 0 ? AT_CME(CME_PARAMETERS) : AT_OK;
 }
 
-/* ---- +CNUM: the records of EF.MSISDN (TS 31.102 4.2.26): alpha X, then length, TON, ten octets BCD, … ---- */
+/* ---- +CNUM: the records of EF.MSISDN (TS 31.102 4.2.26): alpha X, then length, TON, ten octets
+ * BCD, … ---- */
 
 enum { MSISDN_TAIL = 14 };
 
@@ -146,7 +148,9 @@ static void put_number(struct at_channel *ch, struct tb_span record) {
     }
     number[n] = '\0';
     for (; a < record.n - MSISDN_TAIL && a + 1 < sizeof alpha && record.p[a] != 0xFF; a++)
-        alpha[a] = record.p[a] >= ' ' && record.p[a] < 0x7F && record.p[a] != '"' ? (char)record.p[a] : '?';
+        alpha[a] = record.p[a] >= ' ' && record.p[a] < 0x7F && record.p[a] != '"'
+                       ? (char)record.p[a]
+                       : '?';
     alpha[a] = '\0';
     at_info(ch, "+CNUM: \"%s\",\"%s%s\",%d", alpha, ton == 145 ? "+" : "", number, ton);
 }
@@ -155,7 +159,12 @@ static void read_number(struct modem *m, struct sim_task *t, uint8_t record, uin
     struct sim_file *f = &t->ch->op.file;
     struct tb_span unused;
 
-    *f = (struct sim_file){.cmd = SIM_READ_RECORD, .has_fid = true, .fid = 0x6F40, .p1 = record, .p2 = 4, .p3 = length};
+    *f = (struct sim_file){.cmd = SIM_READ_RECORD,
+                           .has_fid = true,
+                           .fid = 0x6F40,
+                           .p1 = record,
+                           .p2 = 4,
+                           .p3 = length};
     (void)sim_file_step(m, t, f, TB_SPAN_NONE, &unused); /* the first step always sends */
 }
 
@@ -172,8 +181,9 @@ static void cnum_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
     if (!sim_file_step(m, t, f, rsp, &answer))
         return;
     sw = sim_sw(answer);
-    if (tb_sw_success(sw) && f->cmd == SIM_GET_RESPONSE && tb_tlv_find(sim_data(answer), 0x62, &fcp) == 1 &&
-        tb_tlv_find(fcp, 0x82, &d) == 1 && d.n == 5 && d.p[4] > 0) {
+    if (tb_sw_success(sw) && f->cmd == SIM_GET_RESPONSE &&
+        tb_tlv_find(sim_data(answer), 0x62, &fcp) == 1 && tb_tlv_find(fcp, 0x82, &d) == 1 &&
+        d.n == 5 && d.p[4] > 0) {
         ch->op_records = d.p[4];
         read_number(m, t, 1, d.p[3]);
         return;

@@ -5,13 +5,21 @@
 #include "cmd.h"
 #include "core/modem_int.h"
 
-enum { INS_VERIFY = 0x20, INS_CHANGE = 0x24, INS_DISABLE = 0x26, INS_ENABLE = 0x28, INS_UNBLOCK = 0x2C, PIN1 = 0x01 };
+enum {
+    INS_VERIFY = 0x20,
+    INS_CHANGE = 0x24,
+    INS_DISABLE = 0x26,
+    INS_ENABLE = 0x28,
+    INS_UNBLOCK = 0x2C,
+    PIN1 = 0x01
+};
 #define PIN_LEN ((size_t)8)
 
 static bool take_secret(struct at_channel *ch, const char *digits) {
     size_t n = strlen(digits);
 
-    if (n < 4 || n > PIN_LEN || ch->op.pin.n + PIN_LEN > sizeof ch->op.pin.data || strspn(digits, "0123456789") != n)
+    if (n < 4 || n > PIN_LEN || ch->op.pin.n + PIN_LEN > sizeof ch->op.pin.data ||
+        strspn(digits, "0123456789") != n)
         return false;
     memset(ch->op.pin.data + ch->op.pin.n, 0xFF, PIN_LEN);
     memcpy(ch->op.pin.data + ch->op.pin.n, digits, n);
@@ -25,7 +33,8 @@ static int pin_result(struct modem *m, struct at_channel *ch, uint16_t sw) {
             m->sim.pin_enabled = false;
         if (ch->op.pin.ins == INS_ENABLE)
             m->sim.pin_enabled = true;
-        if (m->sim.pin != SIM_PIN_READY && (ch->op.pin.ins == INS_VERIFY || ch->op.pin.ins == INS_UNBLOCK)) {
+        if (m->sim.pin != SIM_PIN_READY &&
+            (ch->op.pin.ins == INS_VERIFY || ch->op.pin.ins == INS_UNBLOCK)) {
             m->sim.pin = SIM_PIN_READY;
             sim_boot_again(m);
         }
@@ -113,15 +122,19 @@ static void cpinr_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
 
     if (rsp.n) {
         /* A PIN that is off or verified answers 9000: no attempt was ever lost that we know of. */
-        left = (sw & 0xFFF0) == 0x63C0 ? sw & 0x0FU : tb_sw_success(sw) ? counters[t->step].fallback : 0;
+        left = (sw & 0xFFF0) == 0x63C0 ? sw & 0x0FU
+               : tb_sw_success(sw)     ? counters[t->step].fallback
+                                       : 0;
         if (left || (sw & 0xFFF0) == 0x63C0 || sw == TB_SW_BLOCKED)
-            at_info(ch, "+CPINR: %s,%u,%u", counters[t->step].name, left, counters[t->step].fallback);
+            at_info(ch, "+CPINR: %s,%u,%u", counters[t->step].name, left,
+                    counters[t->step].fallback);
         t->step++;
     } else {
         t->step = ch->op.pin.n;
     }
     if (t->step < COUNTERS && (ch->op.pin.p1 == 0 || t->step == ch->op.pin.n)) {
-        tb_put(sim_command(m), TB_BYTES(0x00, counters[t->step].ins, 0x00, counters[t->step].ref, 0x00));
+        tb_put(sim_command(m),
+               TB_BYTES(0x00, counters[t->step].ins, 0x00, counters[t->step].ref, 0x00));
         sim_send(m, 0);
         return;
     }

@@ -2,15 +2,17 @@
 #include "cmd.h"
 #include "core/modem_int.h"
 
-/* n is the channel's; location is shown from 2 on, causes (3, 5) have nothing to say while registered or not. */
-static int registration(struct modem *m, struct at_channel *ch, struct at_args args, uint32_t max, uint8_t *n) {
+/* n is the channel's; location is shown from 2 on, causes (3, 5) have nothing to say while
+ * registered or not. */
+static int registration(struct modem *m, struct at_channel *ch, struct at_args args, uint32_t max,
+                        uint8_t *n) {
     uint32_t v = 0;
     int r;
 
     if (ch->req.form == AT_FORM_READ) {
         if (*n >= 2 && net_registered(&m->net))
-            at_info(ch, "%s: %u,%d,\"%04X\",\"%08X\",%d", ch->req.name, *n, m->net.stat, NET_LAC, NET_CI,
-                    NET_ACT_EUTRAN);
+            at_info(ch, "%s: %u,%d,\"%04X\",\"%08X\",%d", ch->req.name, *n, m->net.stat, NET_LAC,
+                    NET_CI, NET_ACT_EUTRAN);
         else
             at_info(ch, "%s: %u,%d", ch->req.name, *n, m->net.stat);
         return AT_OK;
@@ -55,8 +57,8 @@ static int list_operators(struct modem *m, struct at_channel *ch) {
     if (m->fun != 1)
         return AT_CME(CME_NO_NETWORK);
     net_plmn(m, plmn);
-    at_info(ch, "+COPS: (%d,\"%s\",\"%.8s\",\"%s\",%d),,(0-4),(0-2)", stat, net_name(m), net_name(m), plmn,
-            NET_ACT_EUTRAN);
+    at_info(ch, "+COPS: (%d,\"%s\",\"%.8s\",\"%s\",%d),,(0-4),(0-2)", stat, net_name(m),
+            net_name(m), plmn, NET_ACT_EUTRAN);
     return AT_OK;
 }
 
@@ -65,7 +67,8 @@ static bool is_ours(const struct modem *m, const char *oper, uint32_t format) {
     char plmn[7];
 
     net_plmn(m, plmn);
-    return strcmp(oper, format == 2 ? plmn : net_name(m)) == 0 || (format == 1 && strncmp(oper, net_name(m), 8) == 0);
+    return strcmp(oper, format == 2 ? plmn : net_name(m)) == 0 ||
+           (format == 1 && strncmp(oper, net_name(m), 8) == 0);
 }
 
 int cmd_cops(struct modem *m, struct at_channel *ch, struct at_args args) {
@@ -118,7 +121,8 @@ int cmd_csq(struct modem *m, struct at_channel *ch, struct at_args args) {
     return AT_OK;
 }
 
-/* E-UTRAN: only rsrq and rsrp mean something; rsrp follows rssi (dBm = -113 + 2 rssi, about 20 dB above rsrp). */
+/* E-UTRAN: only rsrq and rsrp mean something; rsrp follows rssi (dBm = -113 + 2 rssi, about 20 dB
+ * above rsrp). */
 int cmd_cesq(struct modem *m, struct at_channel *ch, struct at_args args) {
     unsigned rsrp = m->net.rssi > 31 ? 255 : 8 + 2 * m->net.rssi;
 

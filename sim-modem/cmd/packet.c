@@ -1,4 +1,5 @@
-/* spec: TS27.007 10.1 packet contexts, as far as a modem without a data path has them: definitions, state, addresses */
+/* spec: TS27.007 10.1 packet contexts, as far as a modem without a data path has them: definitions,
+ * state, addresses */
 #include <stdio.h>
 
 #include "cmd.h"
@@ -73,9 +74,12 @@ int cmd_cgdcont(struct modem *m, struct at_channel *ch, struct at_args args) {
     if (r >= 0)
         r = at_take_str(&args, c.apn, sizeof c.apn);
     if (r >= 0)
-        r = at_take_str(&args, addr, sizeof addr); /* the network gives addresses: a hint is allowed and ignored */
+        r = at_take_str(
+            &args, addr,
+            sizeof addr); /* the network gives addresses: a hint is allowed and ignored */
     while (r >= 0 && args.more)
-        r = at_take_uint(&args, 0, 255, &(uint32_t){0}); /* compression and what later releases add */
+        r = at_take_uint(&args, 0, 255,
+                         &(uint32_t){0}); /* compression and what later releases add */
     if (r < 0)
         return r;
     if (!is_pdp_type(type))
@@ -195,8 +199,11 @@ int cmd_cgcontrdp(struct modem *m, struct at_channel *ch, struct at_args args) {
         last = first;
     for (unsigned i = first; i <= last; i++)
         if (m->net.ctx[i].active)
-            at_info(ch, "+CGCONTRDP: %u,5,\"%s\",\"10.0.0.%u.255.255.255.0\",\"10.0.0.1\",\"10.0.0.1\",\"10.0.0.1\"",
-                    i + 1, m->net.ctx[i].apn, i + 2);
+            at_info(
+                ch,
+                "+CGCONTRDP: "
+                "%u,5,\"%s\",\"10.0.0.%u.255.255.255.0\",\"10.0.0.1\",\"10.0.0.1\",\"10.0.0.1\"",
+                i + 1, m->net.ctx[i].apn, i + 2);
     return AT_OK;
 }
 

@@ -1,4 +1,5 @@
-/* Commands of stages that are not built: known, so that the TE hears the error of the family instead of a bare ERROR. */
+/* Commands of stages that are not built: known, so that the TE hears the error of the family
+ * instead of a bare ERROR. */
 #include "cmd.h"
 
 /* spec: TS27.005 3.2.5 303 operation not supported */

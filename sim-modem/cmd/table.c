@@ -4,7 +4,12 @@
 #include "core/modem_int.h"
 
 enum { X = AT_FORM_EXEC, S = AT_FORM_SET, R = AT_FORM_READ, T = AT_FORM_TEST };
-enum { SIM = AT_NEEDS_SIM, PIN = AT_NEEDS_SIM | AT_NEEDS_PIN, GLA = AT_NEEDS_SIM | AT_NEEDS_CGLA, HID = AT_HIDDEN };
+enum {
+    SIM = AT_NEEDS_SIM,
+    PIN = AT_NEEDS_SIM | AT_NEEDS_PIN,
+    GLA = AT_NEEDS_SIM | AT_NEEDS_CGLA,
+    HID = AT_HIDDEN
+};
 
 /* spec: TS27.007 5-10, V.250 5-6. Sorted by strcmp() */
 const struct at_command at_commands[] = {
@@ -166,7 +171,8 @@ int at_dispatch(struct at_channel *ch) {
     const struct at_command *c = at_command_find(ch->req.name);
     int r;
 
-    if (!c || !(c->forms & (unsigned)ch->req.form) || ((c->needs & AT_NEEDS_CGLA) && !m->quirks.cgla))
+    if (!c || !(c->forms & (unsigned)ch->req.form) ||
+        ((c->needs & AT_NEEDS_CGLA) && !m->quirks.cgla))
         return AT_ERROR;
     if (ch->req.form == AT_FORM_TEST && c->test)
         return run_test(m, ch, c);

@@ -88,10 +88,10 @@ static void sim_urcs(struct modem *m, bool present) {
 }
 
 void modem_boot_messages(struct modem *m) {
-    if (m->boot_shown || !m->quirks.boot_urc_quectel || !m->channels)
+    if (m->boot_shown || !m->quirks.boot_urc_quectel)
         return;
-    m->boot_shown = true;
     for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
+        m->boot_shown |= ch->attached;
         at_urc(ch, "RDY");
         at_urc(ch, "APP RDY");
         at_urc(ch, "+CFUN: %u", m->fun);

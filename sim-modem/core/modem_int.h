@@ -33,12 +33,13 @@ struct modem {
 
     struct at_channel *out_ch; /* whose output is in out */
     struct tb_buf out;
-    char stale[256]; /* quirk csim-stale: the previous answer */
+    char stale[256];                     /* quirk csim-stale: the previous answer */
     uint8_t made[TB_APDU_MAX_SHORT_RSP]; /* quirk t0: the answer as the TE sees it */
     uint8_t out_mem[AT_OUT_MAX];
 };
 
-/* Around every public function: the last one out gives the card to the next, flushes and arms the timer. */
+/* Around every public function: the last one out gives the card to the next, flushes and arms the
+ * timer. */
 void modem_enter(struct modem *m);
 void modem_leave(struct modem *m);
 

@@ -4,10 +4,13 @@
 
 #include "modem_int.h"
 
-static const char *const registration_names[] = {"none", "home", "searching", "denied", "unknown", "roaming"};
+static const char *const registration_names[] = {"none",   "home",    "searching",
+                                                 "denied", "unknown", "roaming"};
 
 const char *modem_registration_str(enum modem_registration stat) {
-    return (unsigned)stat < sizeof registration_names / sizeof *registration_names ? registration_names[stat] : "?";
+    return (unsigned)stat < sizeof registration_names / sizeof *registration_names
+               ? registration_names[stat]
+               : "?";
 }
 
 void net_init(struct net *n) {
@@ -30,7 +33,8 @@ const char *net_name(const struct modem *m) {
     return m->sim.spn[0] ? m->sim.spn : "Testbed";
 }
 
-static void urc_registration(struct at_channel *ch, const char *name, unsigned n, enum modem_registration stat) {
+static void urc_registration(struct at_channel *ch, const char *name, unsigned n,
+                             enum modem_registration stat) {
     if (n == 0)
         return;
     if (n == 1 || (stat != MODEM_REG_HOME && stat != MODEM_REG_ROAMING))
@@ -53,7 +57,8 @@ void net_drop_contexts(struct modem *m, const char *why) {
 void net_update(struct modem *m) {
     enum modem_registration stat = m->net.answer;
 
-    if (m->fun != 1 || m->sim.state != SIM_READY || m->sim.pin != SIM_PIN_READY || !m->sim.imsi[0] || m->net.mode == 2)
+    if (m->fun != 1 || m->sim.state != SIM_READY || m->sim.pin != SIM_PIN_READY ||
+        !m->sim.imsi[0] || m->net.mode == 2)
         stat = MODEM_REG_NONE;
     if (stat == m->net.stat)
         return;

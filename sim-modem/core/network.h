@@ -1,5 +1,6 @@
 #pragma once
-/* A network that looks alive: registration, signal, operator, packet contexts. No radio behind it. */
+/* A network that looks alive: registration, signal, operator, packet contexts. No radio behind it.
+ */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,11 +15,11 @@ struct net_context {
 };
 
 struct net {
-    enum modem_registration answer;  /* what the network says to us */
-    enum modem_registration stat;    /* what we are */
-    unsigned rssi;                   /* 0..31, 99 */
-    unsigned mode;                   /* +COPS: 0 automatic, 1 manual, 2 deregistered */
-    bool detached;                   /* +CGATT=0 */
+    enum modem_registration answer;       /* what the network says to us */
+    enum modem_registration stat;         /* what we are */
+    unsigned rssi;                        /* 0..31, 99 */
+    unsigned mode;                        /* +COPS: 0 automatic, 1 manual, 2 deregistered */
+    bool detached;                        /* +CGATT=0 */
     struct net_context ctx[NET_CONTEXTS]; /* cid 1..n */
 };
 
@@ -36,7 +37,8 @@ static inline bool net_attached(const struct net *n) {
 }
 /* Ends every active context; channels with +CGEREP hear of it. */
 void net_drop_contexts(struct modem *m, const char *why);
-/* PLMN of the serving network: MCC and MNC of the IMSI, or 00101 without one. dst holds 7 characters. */
+/* PLMN of the serving network: MCC and MNC of the IMSI, or 00101 without one. dst holds 7
+ * characters. */
 void net_plmn(const struct modem *m, char dst[static 7]);
 /* Its name: what EF.SPN says, or a name of ours. */
 const char *net_name(const struct modem *m);

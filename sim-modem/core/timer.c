@@ -12,7 +12,8 @@ static void unlink_timer(struct modem *m, struct at_timer *t) {
     t->armed = false;
 }
 
-void at_timer_start(struct modem *m, struct at_timer *t, uint64_t ms, void (*fn)(void *), void *arg) {
+void at_timer_start(struct modem *m, struct at_timer *t, uint64_t ms, void (*fn)(void *),
+                    void *arg) {
     if (t->armed)
         unlink_timer(m, t);
     t->due = m->ops->now_ms(m->user) + ms;

@@ -1,5 +1,6 @@
 #pragma once
-/* The modem's few timers over the one timer of the app. None of them runs in the path of an ordinary exchange. */
+/* The modem's few timers over the one timer of the app. None of them runs in the path of an
+ * ordinary exchange. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,8 +14,10 @@ struct at_timer {
     void *arg;
 };
 
-/* Storage is the caller's and must stay until the timer has fired or was stopped. Starting again moves it. */
-void at_timer_start(struct modem *m, struct at_timer *t, uint64_t ms, void (*fn)(void *), void *arg);
+/* Storage is the caller's and must stay until the timer has fired or was stopped. Starting again
+ * moves it. */
+void at_timer_start(struct modem *m, struct at_timer *t, uint64_t ms, void (*fn)(void *),
+                    void *arg);
 void at_timer_stop(struct modem *m, struct at_timer *t);
 /* Runs what is due. */
 void at_timers_run(struct modem *m);

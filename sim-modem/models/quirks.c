@@ -42,7 +42,8 @@ static const struct key {
     const struct choice *choices;
 } keys[] = {
 #define AT(member) offsetof(struct modem_quirks, member)
-    {"manufacturer", TEXT, AT(manufacturer), 0, sizeof(((struct modem_quirks *)0)->manufacturer), NULL},
+    {"manufacturer", TEXT, AT(manufacturer), 0, sizeof(((struct modem_quirks *)0)->manufacturer),
+     NULL},
     {"model", TEXT, AT(model), 0, sizeof(((struct modem_quirks *)0)->model), NULL},
     {"revision", TEXT, AT(revision), 0, sizeof(((struct modem_quirks *)0)->revision), NULL},
     {"t0", T0, AT(t0), 0, 0, t0},
@@ -117,7 +118,8 @@ static int parse_uint(const char *text, unsigned min, unsigned max, unsigned *re
     return 0;
 }
 
-/* "raw", "trunc:256". The byte count of trunc follows the enumeration's member by a fixed rule: see below. */
+/* "raw", "trunc:256". The byte count of trunc follows the enumeration's member by a fixed rule: see
+ * below. */
 static int set_t0(enum modem_t0 *mode, unsigned *trunc, const char *value) {
     const char *colon = strchr(value, ':');
     size_t n = colon ? (size_t)(colon - value) : strlen(value);
@@ -152,7 +154,8 @@ int modem_quirks_set(struct modem_quirks *q, const char *key, const char *value)
     case UINT:
         return parse_uint(value, k->min, k->max, member);
     case T0:
-        return member == &q->t0 ? set_t0(&q->t0, &q->trunc, value) : set_t0(&q->cgla_t0, &q->cgla_trunc, value);
+        return member == &q->t0 ? set_t0(&q->t0, &q->trunc, value)
+                                : set_t0(&q->cgla_t0, &q->cgla_trunc, value);
     default:
         break;
     }

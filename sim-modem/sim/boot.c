@@ -1,12 +1,25 @@
-/* What a modem does with a card before it says +CPIN: READY (TS 102 221 14.1, TS 31.102 5.1): global files, the
- * application, its PIN, TERMINAL PROFILE, the subscriber's files. Every step may fail; a card without a USIM is still
- * a card that +CSIM can talk to. */
+/* What a modem does with a card before it says +CPIN: READY (TS 102 221 14.1, TS 31.102 5.1):
+ * global files, the application, its PIN, TERMINAL PROFILE, the subscriber's files. Every step may
+ * fail; a card without a USIM is still a card that +CSIM can talk to. */
 #include "core/modem_int.h"
 #include "sim.h"
 #include "tb/tlv.h"
 
-enum { CLA_ISO = 0x00, CLA_UICC = 0x80, RETURN_FCP = 0x04, RETURN_NOTHING = 0x0C, READ_BINARY = 0xB0, READ_RECORD = 0xB2 };
-enum { INS_STATUS = 0xF2, INS_VERIFY = 0x20, INS_TERMINAL_PROFILE = 0x10, PIN1 = 0x01, MAX_DIR_RECORDS = 8 };
+enum {
+    CLA_ISO = 0x00,
+    CLA_UICC = 0x80,
+    RETURN_FCP = 0x04,
+    RETURN_NOTHING = 0x0C,
+    READ_BINARY = 0xB0,
+    READ_RECORD = 0xB2
+};
+enum {
+    INS_STATUS = 0xF2,
+    INS_VERIFY = 0x20,
+    INS_TERMINAL_PROFILE = 0x10,
+    PIN1 = 0x01,
+    MAX_DIR_RECORDS = 8
+};
 
 enum step {
     MF,
@@ -38,7 +51,8 @@ static void select_file(struct modem *m, uint16_t fid, uint8_t p2) {
 }
 
 static void select_usim(struct modem *m, uint8_t p2) {
-    struct tb_span aid = m->sim.usim_n ? tb_span(m->sim.usim, m->sim.usim_n) : tb_span(usim_prefix, sizeof usim_prefix);
+    struct tb_span aid = m->sim.usim_n ? tb_span(m->sim.usim, m->sim.usim_n)
+                                       : tb_span(usim_prefix, sizeof usim_prefix);
 
     sim_build(m, CLA_ISO, TB_INS_SELECT, 0x04, p2, aid, p2 == RETURN_FCP ? 256 : 0);
 }
@@ -81,12 +95,14 @@ static void learn_spn(struct sim *s, struct tb_span data) {
 static void learn_application(struct sim *s, struct tb_span record) {
     struct tb_span app, aid;
 
-    if (record.n == 0 || record.n > 255 || record.p[0] != 0x61 || s->dir_n + 1 + record.n > sizeof s->dir)
+    if (record.n == 0 || record.n > 255 || record.p[0] != 0x61 ||
+        s->dir_n + 1 + record.n > sizeof s->dir)
         return;
     s->dir[s->dir_n] = (uint8_t)record.n;
     memcpy(s->dir + s->dir_n + 1, record.p, record.n);
     s->dir_n += 1 + record.n;
-    if (tb_tlv_find(record, 0x61, &app) < 1 || tb_tlv_find(app, 0x4F, &aid) < 1 || aid.n > SIM_AID_MAX || s->usim_n)
+    if (tb_tlv_find(record, 0x61, &app) < 1 || tb_tlv_find(app, 0x4F, &aid) < 1 ||
+        aid.n > SIM_AID_MAX || s->usim_n)
         return;
     if (!tb_span_starts(aid, tb_span(usim_prefix, sizeof usim_prefix)))
         return;
@@ -94,13 +110,15 @@ static void learn_application(struct sim *s, struct tb_span record) {
     s->usim_n = (uint8_t)aid.n;
 }
 
-/* PS template DO C6 of an FCP (TS 102 221 11.1.1.4.10): which PINs are enabled, in the order of the key references. */
+/* PS template DO C6 of an FCP (TS 102 221 11.1.1.4.10): which PINs are enabled, in the order of the
+ * key references. */
 static void learn_pin(struct sim *s, struct tb_span fcp) {
     struct tb_span in, c6, bits;
     struct tb_tlv e;
     size_t i = 0;
 
-    if (tb_tlv_find(fcp, 0x62, &in) < 1 || tb_tlv_find(in, 0xC6, &c6) < 1 || tb_tlv_find(c6, 0x90, &bits) < 1)
+    if (tb_tlv_find(fcp, 0x62, &in) < 1 || tb_tlv_find(in, 0xC6, &c6) < 1 ||
+        tb_tlv_find(c6, 0x90, &bits) < 1)
         return;
     while (tb_tlv_next(&c6, &e) == 1) {
         if (e.tag != 0x83)
@@ -205,7 +223,8 @@ static bool ask(struct modem *m, enum step at) {
         select_file(m, 0x2F00, RETURN_FCP);
         return true;
     case DIR_READ:
-        sim_build(m, CLA_ISO, READ_RECORD, s->record, 0x04, TB_SPAN_NONE, s->record_len ? s->record_len : 256);
+        sim_build(m, CLA_ISO, READ_RECORD, s->record, 0x04, TB_SPAN_NONE,
+                  s->record_len ? s->record_len : 256);
         return true;
     case USIM:
         select_usim(m, RETURN_FCP);
@@ -311,7 +330,8 @@ void sim_boot_again(struct modem *m) {
     sim_submit_first(m, t);
 }
 
-/* Third software function byte of the card capabilities (ISO/IEC 7816-4 8.1.1.2.7), in the historical bytes. */
+/* Third software function byte of the card capabilities (ISO/IEC 7816-4 8.1.1.2.7), in the
+ * historical bytes. */
 bool sim_atr_extended(struct tb_span atr) {
     uint8_t ts, t0, follows, skipped, category;
     struct tb_span hist, value;

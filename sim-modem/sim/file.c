@@ -11,8 +11,9 @@ static uint8_t cla(const struct sim_file *f, uint8_t base) {
     return tb_cla_on_channel(base, f->channel);
 }
 
-/* Where a file without a path may be, likeliest first: global files are 2Fxx, those of the application 6Fxx. The
- * directory that holds it, 0 for the MF; -1 when there is no further place. */
+/* Where a file without a path may be, likeliest first: global files are 2Fxx, those of the
+ * application 6Fxx. The directory that holds it, 0 for the MF; -1 when there is no further place.
+ */
 static int place(const struct sim_file *f) {
     static const uint16_t global[] = {0, 0x7FFF, 0x7F10}, local[] = {0x7FFF, 0x7F10, 0};
 
@@ -27,7 +28,8 @@ static bool is_directory(uint16_t fid) {
 
 /* 7FFF means the files of the current application: on channel 0 that has to be the USIM. */
 static bool needs_usim(const struct modem *m, const struct sim_file *f) {
-    bool local = f->path_n ? f->path[0] == 0x7F && f->path[1] == 0xFF : f->fid == 0x7FFF || place(f) == 0x7FFF;
+    bool local = f->path_n ? f->path[0] == 0x7F && f->path[1] == 0xFF
+                           : f->fid == 0x7FFF || place(f) == 0x7FFF;
 
     return local && f->channel == 0 && m->sim.usim_n;
 }
@@ -52,9 +54,9 @@ static void send_command(struct modem *m, const struct sim_file *f) {
         uint8_t cmd, cla, ins;
         bool reads;
     } table[] = {
-        {SIM_READ_BINARY, 0x00, 0xB0, true},     {SIM_READ_RECORD, 0x00, 0xB2, true},
-        {SIM_RETRIEVE_DATA, 0x80, 0xCB, true},   {SIM_UPDATE_BINARY, 0x00, 0xD6, false},
-        {SIM_UPDATE_RECORD, 0x00, 0xDC, false},  {SIM_SET_DATA, 0x80, 0xDB, false},
+        {SIM_READ_BINARY, 0x00, 0xB0, true},    {SIM_READ_RECORD, 0x00, 0xB2, true},
+        {SIM_RETRIEVE_DATA, 0x80, 0xCB, true},  {SIM_UPDATE_BINARY, 0x00, 0xD6, false},
+        {SIM_UPDATE_RECORD, 0x00, 0xDC, false}, {SIM_SET_DATA, 0x80, 0xDB, false},
         {SIM_STATUS, 0x80, 0xF2, true},
     };
     uint8_t data[255];
@@ -66,14 +68,17 @@ static void send_command(struct modem *m, const struct sim_file *f) {
     if (tb_hex_decode(f->data, &b) < 0)
         b.n = 0; /* the handler has checked it */
     sim_build(m, cla(f, table[i].cla), table[i].ins, f->p1, f->p2, tb_buf_span(&b),
-              !table[i].reads ? 0 : f->p3 ? f->p3 : 256);
+              !table[i].reads ? 0
+              : f->p3         ? f->p3
+                              : 256);
     sim_send(m, SIM_FETCH | (m->quirks.me_retry_6c ? 0U : SIM_NO_6C));
 }
 
 static void begin_attempt(struct modem *m, struct sim_task *t, const struct sim_file *f) {
     if (needs_usim(m, f)) {
         t->step = APPLICATION;
-        sim_build(m, 0x00, TB_INS_SELECT, BY_AID, P2_NOTHING, tb_span(m->sim.usim, m->sim.usim_n), 0);
+        sim_build(m, 0x00, TB_INS_SELECT, BY_AID, P2_NOTHING, tb_span(m->sim.usim, m->sim.usim_n),
+                  0);
         sim_send(m, SIM_FETCH);
     } else {
         t->step = SELECT;

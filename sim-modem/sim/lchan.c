@@ -1,7 +1,16 @@
 #include "core/modem_int.h"
 #include "sim.h"
 
-enum { P1_OPEN = 0x00, P1_CLOSE = 0x80, BY_FID = 0x00, BY_AID = 0x04, BY_PATH = 0x08, INS_VERIFY = 0x20, INS_UNBLOCK = 0x2C, INS_DISABLE = 0x26 };
+enum {
+    P1_OPEN = 0x00,
+    P1_CLOSE = 0x80,
+    BY_FID = 0x00,
+    BY_AID = 0x04,
+    BY_PATH = 0x08,
+    INS_VERIFY = 0x20,
+    INS_UNBLOCK = 0x2C,
+    INS_DISABLE = 0x26
+};
 
 void sim_channels_clear(struct modem *m) {
     struct sim *s = &m->sim;
@@ -57,7 +66,8 @@ bool sim_select_stale(const struct modem *m, struct tb_span cmd) {
         return true; /* class A0: the basic channel */
     if (c.channel != 0)
         return false;
-    return !(tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) == 0 && a.ins == TB_INS_SELECT && a.p1 == BY_AID);
+    return !(tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) == 0 && a.ins == TB_INS_SELECT &&
+             a.p1 == BY_AID);
 }
 
 static void selected_basic(struct modem *m, struct tb_span cmd, const struct tb_apdu *a) {
@@ -121,7 +131,8 @@ void sim_observe(struct modem *m, struct tb_span cmd, struct tb_span rsp) {
     if (cmd.p[1] != TB_INS_MANAGE_CHANNEL && cmd.p[1] != TB_INS_SELECT && cmd.p[1] != INS_VERIFY &&
         cmd.p[1] != INS_UNBLOCK && cmd.p[1] != INS_DISABLE)
         return;
-    if (tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) < 0 || tb_rapdu_parse(rsp, &data, &sw) < 0 || !carried_out(sw))
+    if (tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) < 0 || tb_rapdu_parse(rsp, &data, &sw) < 0 ||
+        !carried_out(sw))
         return;
     if (a.cla != 0xA0 && !tb_cla_parse(a.cla, &c))
         return;
@@ -135,7 +146,8 @@ void sim_observe(struct modem *m, struct tb_span cmd, struct tb_span rsp) {
     case TB_INS_SELECT:
         if (c.channel == 0)
             selected_basic(m, cmd, &a);
-        else if (!m->sim.chan[c.channel].open && a.p1 == BY_AID) /* some cards open a channel by this alone */
+        else if (!m->sim.chan[c.channel].open &&
+                 a.p1 == BY_AID) /* some cards open a channel by this alone */
             opened(m, c.channel);
         break;
     default:

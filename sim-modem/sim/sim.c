@@ -22,7 +22,8 @@ struct tb_buf *sim_command(struct modem *m) {
     return &m->sim.cmd;
 }
 
-void sim_build(struct modem *m, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2, struct tb_span data, unsigned ne) {
+void sim_build(struct modem *m, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
+               struct tb_span data, unsigned ne) {
     struct tb_apdu a = {.cla = cla, .ins = ins, .p1 = p1, .p2 = p2, .data = data, .ne = ne};
 
     tb_put_apdu(sim_command(m), &a);
@@ -172,8 +173,8 @@ static void send_delayed(void *arg) {
     send_main(m);
 }
 
-/* The selection that the TE had on channel 0 is replayed command by command; answers do not matter, a file that
- * vanished meanwhile is noticed by the TE's own command. */
+/* The selection that the TE had on channel 0 is replayed command by command; answers do not matter,
+ * a file that vanished meanwhile is noticed by the TE's own command. */
 static bool send_restore(struct modem *m) {
     struct sim *s = &m->sim;
 
@@ -227,7 +228,8 @@ static void trace(struct modem *m, struct tb_span rsp) {
 
     if (!m->ops->on_apdu)
         return;
-    snprintf(origin, sizeof origin, "%s%s %s", m->sim.origin ? "at:" : "", m->sim.origin ? m->sim.origin : "modem",
+    snprintf(origin, sizeof origin, "%s%s %s", m->sim.origin ? "at:" : "",
+             m->sim.origin ? m->sim.origin : "modem",
              m->sim.stage == SIM_X_RESTORE ? "restore" : m->sim.what);
     m->ops->on_apdu(m->sim.sent, rsp, origin, m->user);
 }
@@ -247,12 +249,14 @@ static void send_fetch(struct modem *m, uint8_t le) {
     put_on_wire(m, tb_span(s->small, 5));
 }
 
-/* 6Cxx: the same command with the Le that the card wants. False when the command has no place for it. */
+/* 6Cxx: the same command with the Le that the card wants. False when the command has no place for
+ * it. */
 static bool send_retry(struct modem *m, uint8_t le) {
     struct sim *s = &m->sim;
     struct tb_apdu a;
 
-    if (tb_apdu_parse(tb_buf_span(&s->cmd), 0, &a) < 0 || a.extended || (a.data.n > 0 && !a.le_present))
+    if (tb_apdu_parse(tb_buf_span(&s->cmd), 0, &a) < 0 || a.extended ||
+        (a.data.n > 0 && !a.le_present))
         return false;
     if (a.le_present)
         s->cmd.p[s->cmd.n - 1] = le;
@@ -273,12 +277,14 @@ static bool follow(struct modem *m, struct tb_span rsp) {
     if (!(s->flags & SIM_FETCH))
         return false;
     if (tb_sw_more(sw) && s->got.n <= TB_APDU_MAX_RSP - 258 &&
-        (s->stage != SIM_X_FETCH || sim_data(rsp).n > 0)) { /* a card that only promises is not asked for ever */
+        (s->stage != SIM_X_FETCH ||
+         sim_data(rsp).n > 0)) { /* a card that only promises is not asked for ever */
         tb_put(&s->got, sim_data(rsp));
         send_fetch(m, (uint8_t)sw);
         return true;
     }
-    return sw >> 8 == 0x6C && s->stage == SIM_X_MAIN && !(s->flags & SIM_NO_6C) && send_retry(m, (uint8_t)sw);
+    return sw >> 8 == 0x6C && s->stage == SIM_X_MAIN && !(s->flags & SIM_NO_6C) &&
+           send_retry(m, (uint8_t)sw);
 }
 
 static void lost(struct modem *m, enum sim_state state) {
@@ -325,7 +331,8 @@ void sim_answer(struct modem *m, struct tb_span rsp) {
         return;
     if (s->got.n) {
         tb_put(&s->got, rsp);
-        if (tb_buf_ok(&s->got)) /* else the card sends more than any command can ask for: its last piece */
+        if (tb_buf_ok(&s->got)) /* else the card sends more than any command can ask for: its last
+                                   piece */
             rsp = tb_buf_span(&s->got);
     }
     sim_observe(m, tb_buf_span(&s->cmd), rsp);

@@ -1,9 +1,11 @@
 #pragma once
-/* The card as the modem sees it: power, one APDU under way, whose turn it is, what is open on it. Internal to the core.
+/* The card as the modem sees it: power, one APDU under way, whose turn it is, what is open on it.
+ * Internal to the core.
  *
- * A task (a pending AT command, or the modem's own business) waits in a queue, then owns the card until it calls
- * sim_release(): its run function is called once without an answer when its turn comes, builds a command in
- * m->sim.cmd, calls sim_send() and returns; it is called again with the answer, and so on. */
+ * A task (a pending AT command, or the modem's own business) waits in a queue, then owns the card
+ * until it calls sim_release(): its run function is called once without an answer when its turn
+ * comes, builds a command in m->sim.cmd, calls sim_send() and returns; it is called again with the
+ * answer, and so on. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,7 +28,8 @@ enum sim_pin { SIM_PIN_READY, SIM_PIN_REQUIRED, SIM_PUK_REQUIRED };
 
 struct sim_task {
     struct sim_task *next;
-    /* rsp: the answer, at least SW1 SW2, borrowed for the call; empty when the task's turn begins. */
+    /* rsp: the answer, at least SW1 SW2, borrowed for the call; empty when the task's turn begins.
+     */
     void (*run)(struct modem *m, struct sim_task *t, struct tb_span rsp);
     struct at_channel *ch; /* NULL: the modem's own */
     const char *what;      /* for traces; static */
@@ -35,8 +38,10 @@ struct sim_task {
 };
 
 enum sim_send_flags {
-    SIM_TE = 1,      /* the TE's command: its selection on channel 0 is restored first, what it opens is its own */
-    SIM_FETCH = 2,   /* follow 61xx, 9Fxx and 6Cxx; the answer is the whole data and the final status word */
+    SIM_TE = 1, /* the TE's command: its selection on channel 0 is restored first, what it opens is
+                   its own */
+    SIM_FETCH =
+        2, /* follow 61xx, 9Fxx and 6Cxx; the answer is the whole data and the final status word */
     SIM_NO_6C = 4,   /* …but do not repeat after 6Cxx */
     SIM_NO_MARK = 8, /* quirk me-ch0-poll: disturbs the TE's selection and does not mend it */
 };
@@ -44,13 +49,15 @@ enum sim_send_flags {
 /* One logical channel of the card. */
 struct sim_lchan {
     bool open;
-    bool session;             /* opened by +CCHO */
-    bool orphan;              /* its TE is gone: to be closed */
-    struct at_channel *owner; /* the TE port that opened it; NULL: the modem, or kept after hang-up */
-    uint64_t handle;          /* what +CCHO told the TE */
+    bool session; /* opened by +CCHO */
+    bool orphan;  /* its TE is gone: to be closed */
+    struct at_channel
+        *owner;      /* the TE port that opened it; NULL: the modem, or kept after hang-up */
+    uint64_t handle; /* what +CCHO told the TE */
 };
 
-/* What a TE selected on the basic channel since the last reset: replayed after the modem used that channel itself. */
+/* What a TE selected on the basic channel since the last reset: replayed after the modem used that
+ * channel itself. */
 enum { SIM_SELECTS = 6, SIM_SELECT_MAX = 32 };
 struct sim_selection {
     struct {
@@ -70,9 +77,9 @@ struct sim {
     enum sim_power want; /* power change as soon as nothing is under way */
     bool awaiting;       /* card_command() or card_power() is to be answered */
     bool awaiting_atr;
-    bool delayed;    /* quirk latency-card: the command is still here */
-    bool orphans;    /* channels wait to be closed */
-    bool extended;   /* the ATR announces extended length */
+    bool delayed;  /* quirk latency-card: the command is still here */
+    bool orphans;  /* channels wait to be closed */
+    bool extended; /* the ATR announces extended length */
     struct sim_task *task, *queue, **queue_end;
     struct sim_task boot, closer, poll;
 
@@ -114,7 +121,8 @@ void sim_init(struct modem *m);
 void sim_inserted(struct modem *m);
 void sim_removed(struct modem *m);
 void sim_answer(struct modem *m, struct tb_span rsp);
-void sim_set_power(struct modem *m, enum sim_power what); /* OFF and RESET drop sessions; no-op without a card */
+void sim_set_power(struct modem *m,
+                   enum sim_power what); /* OFF and RESET drop sessions; no-op without a card */
 
 /* Gives the card to whoever waits, as long as it is free; called when the modem is left. */
 void sim_kick(struct modem *m);
@@ -134,7 +142,8 @@ int sim_check(const struct modem *m);
 /* Begins a new command in m->sim.cmd. */
 struct tb_buf *sim_command(struct modem *m);
 /* A short APDU; ne 0: no Le. */
-void sim_build(struct modem *m, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2, struct tb_span data, unsigned ne);
+void sim_build(struct modem *m, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
+               struct tb_span data, unsigned ne);
 uint16_t sim_sw(struct tb_span rsp);
 struct tb_span sim_data(struct tb_span rsp);
 
@@ -172,7 +181,7 @@ enum sim_file_cmd {
     SIM_UPDATE_RECORD = 220,
     SIM_STATUS = 242,
 };
-/* Runs one step of t's file command: sends something and returns false, or returns true with the final answer in
- * *ret_rsp (borrowed as rsp is). Starts when rsp is empty. */
+/* Runs one step of t's file command: sends something and returns false, or returns true with the
+ * final answer in *ret_rsp (borrowed as rsp is). Starts when rsp is empty. */
 bool sim_file_step(struct modem *m, struct sim_task *t, struct sim_file *f, struct tb_span rsp,
                    struct tb_span *ret_rsp);

@@ -37,7 +37,8 @@ bool t0_before(struct t0_hold *h, struct tb_span cmd, struct tb_buf *out) {
     return false;
 }
 
-static void hold(struct t0_hold *h, int kind, struct tb_span cmd, struct tb_span data, uint16_t sw) {
+static void hold(struct t0_hold *h, int kind, struct tb_span cmd, struct tb_span data,
+                 uint16_t sw) {
     h->kind = kind;
     memcpy(h->header, cmd.p, 4);
     memcpy(h->data, data.p, data.n);
@@ -52,13 +53,16 @@ void t0_after(struct t0_hold *h, struct tb_span cmd, struct tb_span rsp, struct 
     uint16_t sw;
 
     h->kind = T0_NOTHING;
-    if (tb_rapdu_parse(rsp, &data, &sw) < 0 || tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) < 0 || data.n == 0 ||
-        data.n > T0_MAX || a.extended || tb_sw_more(sw) || a.ins == TB_INS_GET_RESPONSE) {
+    if (tb_rapdu_parse(rsp, &data, &sw) < 0 || tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) < 0 ||
+        data.n == 0 || data.n > T0_MAX || a.extended || tb_sw_more(sw) ||
+        a.ins == TB_INS_GET_RESPONSE) {
         tb_put(out, rsp);
-    } else if (a.data.n > 0 || !a.le_present) { /* case 4, with or without its Le; or data for a case 1 command */
+    } else if (a.data.n > 0 ||
+               !a.le_present) { /* case 4, with or without its Le; or data for a case 1 command */
         hold(h, T0_RESPONSE, cmd, data, sw);
         tb_put_be16(out, (uint16_t)(0x6100 | (data.n & 0xFF)));
-    } else if (a.ne != data.n && sw == TB_SW_OK) { /* case 2, wrong Le: nothing happened yet over T=0 */
+    } else if (a.ne != data.n &&
+               sw == TB_SW_OK) { /* case 2, wrong Le: nothing happened yet over T=0 */
         hold(h, T0_REPEAT, cmd, data, sw);
         tb_put_be16(out, (uint16_t)(0x6C00 | (data.n & 0xFF)));
     } else {

@@ -15,10 +15,11 @@ struct t0_hold {
     uint16_t n, at, sw;
 };
 
-/* Looks at a command before it goes to the card. True: the held data answers it, appended to out with a status word.
- * False: send it; whatever was held is forgotten. */
+/* Looks at a command before it goes to the card. True: the held data answers it, appended to out
+ * with a status word. False: send it; whatever was held is forgotten. */
 bool t0_before(struct t0_hold *h, struct tb_span cmd, struct tb_buf *out);
 
-/* Turns a direct answer into procedure bytes: 61xx when the command needs a GET RESPONSE over T=0, 6Cxx when its Le is
- * wrong; appends to out what the TE sees. Answers that need neither are appended as they are. */
+/* Turns a direct answer into procedure bytes: 61xx when the command needs a GET RESPONSE over T=0,
+ * 6Cxx when its Le is wrong; appends to out what the TE sees. Answers that need neither are
+ * appended as they are. */
 void t0_after(struct t0_hold *h, struct tb_span cmd, struct tb_span rsp, struct tb_buf *out);

@@ -5,7 +5,8 @@
 #include "simmodem/modem.h"
 #include "tb/test.h"
 
-struct bed_pair { /* command → answer, both hex; the first match wins; a command ending in '*' matches by its beginning */
+struct bed_pair { /* command → answer, both hex; the first match wins; a command ending in '*'
+                     matches by its beginning */
     const char *cmd, *rsp;
 };
 
@@ -17,9 +18,9 @@ struct bed {
         struct bed *bed;
         struct at_channel *ch;
         size_t n;
-        int room;      /* what write answers */
+        int room; /* what write answers */
         unsigned writes;
-        bool ready;    /* was called */
+        bool ready; /* was called */
         char out[BED_OUT];
     } port[BED_PORTS];
     const struct bed_pair *card, *extra; /* extra is looked at first; NULL allowed */
@@ -37,7 +38,8 @@ struct bed {
 
 extern const struct bed_pair bed_usim[]; /* a card with ICCID, EF.DIR, USIM, IMSI, one applet */
 
-struct bed *bed_new(const struct modem_quirks *q); /* with one port and the USIM card inserted and read */
+struct bed *
+bed_new(const struct modem_quirks *q); /* with one port and the USIM card inserted and read */
 struct bed *bed_bare(const struct modem_quirks *q); /* no port, no card */
 void bed_free(struct bed *b);
 struct bed_port *bed_attach(struct bed *b, unsigned i, unsigned flags);

@@ -1,0 +1,60 @@
+#pragma once
+/* sim-modem: the program around the core. */
+#include "simmodem/modem.h"
+#include "tb/cli.h"
+#include "tb/conn.h"
+#include "tb/ctl.h"
+#include "tb/loop.h"
+#include "tb/pty.h"
+#include "tb/trace.h"
+
+struct options {
+    struct tb_cli_common common; /* first */
+    char *vpcd, *model, *imei, *trace_apdu;
+    struct tb_strv at_pty, at_tcp, at_unix, quirk;
+    unsigned card_timeout;
+};
+
+struct app {
+    struct options opt;
+    struct tb_loop *loop;
+    uv_loop_t *uv;
+    struct modem *modem;
+    struct tb_ctl *ctl;
+    struct tb_trace *trace;
+    uv_timer_t timer; /* the core's one timer; not scaled as deadlines are: it models the modem's
+                         own time */
+    bool timer_open;
+    struct reader *reader;
+    struct endpoint *endpoints;
+    struct port *ports; /* connected TEs, and one per pty */
+    unsigned serial;    /* names ports */
+};
+
+/* Tells subscribers, if there are any; members: given. */
+void app_event(struct app *app, const char *name, json_t *members);
+
+/* reader.c: the vpcd reader that cards dial. */
+int reader_start(struct app *app, const struct tb_addr *at, struct tb_error *e) TB_CHECKED;
+const struct tb_addr *reader_addr(const struct reader *r);
+void reader_stop(struct reader *r); /* closes link and listener; NULL is a no-op */
+void reader_free(struct reader *r); /* after the loop has ended */
+void reader_command(struct reader *r, struct tb_span cmd); /* modem_ops.card_command */
+void reader_power(struct reader *r, enum modem_card_power what);
+
+/* ports.c: where TEs come in. */
+enum endpoint_kind { ENDPOINT_PTY, ENDPOINT_TCP, ENDPOINT_UNIX };
+/* text: link path or address. */
+int endpoint_open(struct app *app, enum endpoint_kind kind, const char *text,
+                  struct tb_error *e) TB_CHECKED;
+/* Adds at.pty, at.pty_slave, at.tcp, at.unix: a string, or an array when there are several. */
+void endpoints_describe(const struct app *app, json_t *ready);
+void endpoints_stop(struct app *app);
+void endpoints_free(struct app *app); /* after the loop has ended */
+
+/* verbs.c */
+extern const struct tb_ctl_verb app_verbs[];
+
+/* model.c: a built-in model by name, or a file. */
+int model_load(const char *name_or_file, const struct tb_strv *quirks, struct modem_quirks *ret,
+               struct tb_error *e) TB_CHECKED;
