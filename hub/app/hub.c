@@ -284,11 +284,10 @@ static int start_broker(struct hub *h, struct tb_error *e) {
 
 static int start_front(struct hub *h, struct tb_error *e) {
     const struct hub_session_hooks hooks = {on_connect, on_publish, on_session_closed, h};
-    char cert[4096], key[4096];
     struct hub_front_config cfg = {.groups = h->opt.groups,
                                    .ciphers = h->opt.ciphers,
-                                   .cert_file = h->opt.cert ? h->opt.cert : cert,
-                                   .key_file = h->opt.key ? h->opt.key : key,
+                                   .cert_file = h->opt.cert,
+                                   .key_file = h->opt.key,
                                    .keylog_file = h->opt.keylog,
                                    .resumption = h->opt.resumption,
                                    .deadline_ms = h->opt.deadline_ms,
@@ -300,8 +299,6 @@ static int start_front(struct hub *h, struct tb_error *e) {
     struct tb_addr at;
     int err;
 
-    snprintf(cert, sizeof cert, "%s/server.crt", h->opt.state);
-    snprintf(key, sizeof key, "%s/server.key", h->opt.state);
     err = version_of(h->opt.tls_min, "tls-min", &cfg.min_version, e);
     if (err == 0)
         err = version_of(h->opt.tls_max, "tls-max", &cfg.max_version, e);
@@ -319,9 +316,17 @@ static int start_front(struct hub *h, struct tb_error *e) {
     return 0;
 }
 
+/* The front keeps these names: it reads the files again when the trusted CAs change. */
+static void name_own_files(struct hub_options *o) {
+    if ((!o->cert && asprintf(&o->cert, "%s/server.crt", o->state) < 0) ||
+        (!o->key && asprintf(&o->key, "%s/server.key", o->state) < 0))
+        abort();
+}
+
 int hub_start(struct hub *h, struct tb_error *e) {
     int err = hub_registry_open(h->opt.state, &h->registry, e);
 
+    name_own_files(&h->opt);
     if (err == 0)
         err = start_ctl(h, e);
     if (err == 0)

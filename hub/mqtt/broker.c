@@ -29,7 +29,7 @@ struct hub_broker {
     struct hub_client *client;
     struct tb_deadline wait; /* for the next start, or the next attempt to connect */
     uint64_t started_ms;
-    unsigned restart_ms, probe_ms;
+    unsigned restart_ms, probe_ms, lives;
     bool up, closing, wait_closed;
 };
 
@@ -52,6 +52,7 @@ static void down(struct hub_broker *b, const char *why) {
     if (!b->up)
         return;
     b->up = false;
+    b->lives++;
     if (!b->closing)
         b->cfg.on_down(b, why, b->cfg.user);
 }
@@ -208,6 +209,10 @@ int hub_broker_open(uv_loop_t *loop, const struct hub_broker_config *cfg, struct
 
 bool hub_broker_is_up(const struct hub_broker *b) {
     return b->up;
+}
+
+unsigned hub_broker_lives(const struct hub_broker *b) {
+    return b->lives;
 }
 
 int hub_broker_pid(const struct hub_broker *b) {

@@ -27,6 +27,9 @@ struct hub_broker_config { /* texts are copied */
 int hub_broker_open(uv_loop_t *loop, const struct hub_broker_config *cfg, struct hub_broker **ret,
                     struct tb_error *e) TB_CHECKED;
 bool hub_broker_is_up(const struct hub_broker *b);
+/* Changes each time the broker goes down: tells a session lost with it from one that the broker has
+ * ended. */
+unsigned hub_broker_lives(const struct hub_broker *b);
 int hub_broker_pid(const struct hub_broker *b); /* -1 while there is none */
 const struct tb_addr *hub_broker_addr(const struct hub_broker *b);
 void hub_broker_close(struct hub_broker *b);

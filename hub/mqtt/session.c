@@ -34,9 +34,10 @@ struct hub_session {
     struct tb_mqtt_scan up, down;
     struct hub_aliases *aliases; /* MQTT 5 topic aliases of the device; NULL before the first */
     const char *reason;          /* why it ends; NULL while it lives */
-    bool answered;               /* CONNACK has been sent to the device */
-    bool said_goodbye;           /* DISCONNECT seen */
-    bool superseded;             /* the same device has connected again */
+    unsigned broker_life;
+    bool answered;     /* CONNACK has been sent to the device */
+    bool said_goodbye; /* DISCONNECT seen */
+    bool superseded;   /* the same device has connected again */
 };
 
 static struct hub_session **bucket_of(struct hub_sessions *all, const char *device) {
@@ -54,6 +55,10 @@ static void maybe_gone(struct hub_session *s) {
     if (s->next)
         s->next->link = s->link;
     s->all->count--;
+    /* That the broker as a whole is gone may be known only after its connections have ended. */
+    if (s->reason && strcmp(s->reason, "broker") == 0 &&
+        hub_broker_lives(s->broker) != s->broker_life)
+        s->reason = "broker-down";
     s->all->hooks.on_closed(s, s->reason ? s->reason : "error", s->all->hooks.user);
     hub_aliases_free(s->aliases);
     free(s->first);
@@ -212,10 +217,7 @@ static void on_broker_closed(int why, void *user) {
     s->conn = NULL;
     if (!s->reason && s->superseded)
         s->all->totals.taken_over++;
-    end(s, s->said_goodbye               ? "disconnect"
-           : s->superseded               ? "taken-over"
-           : hub_broker_is_up(s->broker) ? "broker"
-                                         : "broker-down");
+    end(s, s->said_goodbye ? "disconnect" : s->superseded ? "taken-over" : "broker");
     maybe_gone(s);
 }
 
@@ -271,10 +273,13 @@ static void on_broker_connected(int status, struct tb_conn *c, void *user) {
 }
 
 static void dial_broker(struct hub_session *s) {
-    int err = hub_broker_is_up(s->broker)
-                  ? tb_conn_connect(s->all->loop, hub_broker_addr(s->broker), &broker_ops, s,
-                                    on_broker_connected, &s->connecting)
-                  : TB_ESTATE;
+    int err;
+
+    s->broker_life = hub_broker_lives(s->broker);
+    err = hub_broker_is_up(s->broker)
+              ? tb_conn_connect(s->all->loop, hub_broker_addr(s->broker), &broker_ops, s,
+                                on_broker_connected, &s->connecting)
+              : TB_ESTATE;
 
     if (err < 0)
         refuse(s, &s->connect, s->connect.level,

@@ -146,8 +146,11 @@ class HubCase(tbtest.Case):
 
     def batch(self, *cards):
         """An import file for (iccid, (certificate file, key file)) pairs."""
+        def pem(file):
+            with open(file) as f:
+                return f.read()
         return {"cards": [{"iccid": iccid, "imsi": iccid[-15:], "credentials": [
-            {"kind": "x509", "certificate": open(cert[0]).read()}]} for iccid, cert in cards]}
+            {"kind": "x509", "certificate": pem(cert[0])}]} for iccid, cert in cards]}
 
     def import_card(self, iccid, cert):
         self.write("cards.json", json.dumps(self.batch((iccid, cert))))
