@@ -52,7 +52,8 @@ static void on_closed(int why, void *user) {
     l->news = 1;
 }
 
-static const struct tb_pty_ops ops = {on_data, on_clients, on_closed};
+static const struct tb_pty_ops ops = {
+    .on_data = on_data, .on_clients = on_clients, .on_closed = on_closed};
 
 static int open_line(void **state) {
     struct line *l = calloc(1, sizeof *l);
