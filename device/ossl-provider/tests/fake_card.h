@@ -1,0 +1,26 @@
+#pragma once
+/* The smallest card with which the provider can be tried in memory: one applet, one software key
+ * under id 01 (label "tls key"), a certificate file 02. It counts, and it fails on demand. */
+#include <openssl/evp.h>
+#include <stdint.h>
+
+#include "iotsafe/iotsafe.h"
+
+struct fake_card {
+    EVP_PKEY *key;
+    uint8_t cert[2048];
+    size_t cert_len;
+    unsigned apdus, signatures, opens;
+    uint8_t last_digest[64];
+    size_t last_digest_len;
+    uint16_t fail_sign; /* status word for COMPUTE SIGNATURE (update) instead of a signature */
+    int gone;           /* negative: transmit answers this */
+};
+
+/* A new P-256 key and a self-signed certificate for it. */
+void fake_card_init(struct fake_card *card, const char *common_name);
+void fake_card_done(struct fake_card *card);
+
+/* iotsafe_mem_fn; user is the card. */
+int fake_card_transmit(void *user, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
+                       size_t rsp_cap);

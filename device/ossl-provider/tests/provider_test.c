@@ -1,0 +1,529 @@
+/* The provider linked in, with two cards in memory behind it. */
+#include "tb/test.h"
+
+#include <openssl/core_names.h>
+#include <openssl/decoder.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/provider.h>
+#include <openssl/store.h>
+#include <openssl/x509.h>
+#include <string.h>
+
+#include "fake_card.h"
+#include "isp.h"
+#include "ref.h"
+
+struct bed {
+    OSSL_LIB_CTX *ctx;
+    OSSL_PROVIDER *def, *iot;
+    struct fake_card card[2]; /* readers "" and "b" */
+    struct iotsafe *client[2];
+    int depth, last_result;
+};
+
+static int acquire(void *user, const char *reader, struct iotsafe **ret, char *err, size_t cap) {
+    struct bed *bed = user;
+    size_t i = strcmp(reader, "b") == 0;
+    struct iotsafe_transport *t;
+
+    if (!i && reader[0]) {
+        snprintf(err, cap, "no reader %s", reader);
+        return IOTSAFE_E_ABSENT;
+    }
+    if (!bed->client[i]) {
+        assert_int_equal(iotsafe_transport_mem(fake_card_transmit, &bed->card[i], &t), 0);
+        assert_int_equal(iotsafe_open(t, NULL, &bed->client[i]), 0);
+    }
+    assert_int_equal(bed->depth++, 0);
+    *ret = bed->client[i];
+    return 0;
+}
+
+static void release(void *user, struct iotsafe *client, int result) {
+    struct bed *bed = user;
+
+    (void)client;
+    bed->depth--;
+    bed->last_result = result;
+}
+
+static int set_up(void **state) {
+    struct bed *bed = calloc(1, sizeof *bed);
+    const struct isp_host host = {acquire, release, bed};
+
+    fake_card_init(&bed->card[0], "card a");
+    fake_card_init(&bed->card[1], "card b");
+    isp_set_host(&host);
+    bed->ctx = OSSL_LIB_CTX_new();
+    assert_true(OSSL_PROVIDER_add_builtin(bed->ctx, "iotsafe", isp_provider_init));
+    bed->def = OSSL_PROVIDER_load(bed->ctx, "default");
+    bed->iot = OSSL_PROVIDER_load(bed->ctx, "iotsafe");
+    assert_non_null(bed->def);
+    assert_non_null(bed->iot);
+    *state = bed;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct bed *bed = *state;
+
+    OSSL_PROVIDER_unload(bed->iot);
+    OSSL_PROVIDER_unload(bed->def);
+    OSSL_LIB_CTX_free(bed->ctx);
+    for (size_t i = 0; i < 2; i++) {
+        iotsafe_close(bed->client[i]);
+        fake_card_done(&bed->card[i]);
+    }
+    ERR_clear_error();
+    free(bed);
+    return 0;
+}
+
+/* ---- helpers ---- */
+
+/* A PEM reference; pub NULL: without the public key. */
+static size_t reference(const char *uri, EVP_PKEY *pub, char *pem, size_t cap) {
+    uint8_t room[ISP_REFERENCE_MAX];
+    struct tb_buf der = TB_BUF(room);
+    unsigned char *spki = NULL;
+    int n = pub ? i2d_PUBKEY(pub, &spki) : 0;
+    BIO *bio = BIO_new(BIO_s_mem());
+    long len;
+    char *p;
+
+    isp_reference_put(&der, tb_span_str(uri), tb_span(spki, (size_t)n));
+    OPENSSL_free(spki);
+    assert_true(PEM_write_bio(bio, ISP_PEM_LABEL, "", room, (long)der.n) > 0);
+    len = BIO_get_mem_data(bio, &p);
+    assert_true(len > 0 && (size_t)len < cap);
+    memcpy(pem, p, (size_t)len);
+    pem[len] = 0;
+    BIO_free(bio);
+    return (size_t)len;
+}
+
+static EVP_PKEY *load_pem(struct bed *bed, const char *pem) {
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey_ex(bio, NULL, NULL, NULL, bed->ctx, NULL);
+
+    BIO_free(bio);
+    return key;
+}
+
+static EVP_PKEY *load_ref(struct bed *bed, const char *uri, EVP_PKEY *pub) {
+    char pem[2048];
+
+    reference(uri, pub, pem, sizeof pem);
+    return load_pem(bed, pem);
+}
+
+static size_t sign_text(struct bed *bed, EVP_PKEY *key, const char *md, const char *text,
+                        uint8_t *sig, size_t cap) {
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    size_t n = cap;
+
+    if (EVP_DigestSignInit_ex(ctx, NULL, md, bed->ctx, NULL, key, NULL) <= 0 ||
+        EVP_DigestSign(ctx, sig, &n, (const uint8_t *)text, strlen(text)) <= 0)
+        n = 0;
+    EVP_MD_CTX_free(ctx);
+    return n;
+}
+
+static void assert_verifies(EVP_PKEY *pub, const char *md, const char *text, const uint8_t *sig,
+                            size_t n) {
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, md, NULL, NULL, pub, NULL), 1);
+    assert_int_equal(EVP_DigestVerify(ctx, sig, n, (const uint8_t *)text, strlen(text)), 1);
+    EVP_MD_CTX_free(ctx);
+}
+
+/* True when an error in the queue has this reason and says this. */
+static bool error_says(const char *reason, const char *part) {
+    const char *data, *r;
+    unsigned long e;
+    int flags;
+    bool found = false;
+
+    while ((e = ERR_get_error_all(NULL, NULL, NULL, &data, &flags))) {
+        r = ERR_reason_error_string(e);
+        if (r && strcmp(r, reason) == 0 && (flags & ERR_TXT_STRING) && strstr(data, part))
+            found = true;
+    }
+    return found;
+}
+
+/* ---- keys ---- */
+
+static void key_with_public_half_loads_without_the_card(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+
+    assert_non_null(key);
+    assert_true(EVP_PKEY_is_a(key, "EC"));
+    assert_int_equal(EVP_PKEY_get_bits(key), 256);
+    assert_int_equal(EVP_PKEY_get_size(key), 72);
+    assert_int_equal(EVP_PKEY_eq(key, bed->card[0].key), 1);
+    assert_int_equal(EVP_PKEY_eq(key, bed->card[1].key), 0);
+    assert_int_equal(bed->card[0].apdus, 0);
+    EVP_PKEY_free(key);
+}
+
+static void key_without_public_half_asks_the_card(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", NULL);
+
+    assert_non_null(key);
+    assert_true(bed->card[0].apdus > 0);
+    assert_int_equal(EVP_PKEY_eq(key, bed->card[0].key), 1);
+    EVP_PKEY_free(key);
+}
+
+static void tells_group_and_point(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    char text[32];
+    uint8_t *point = NULL, *want = NULL;
+    size_t n;
+
+    assert_true(EVP_PKEY_get_group_name(key, text, sizeof text, &n));
+    assert_string_equal(text, "prime256v1");
+    assert_true(
+        EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_DEFAULT_DIGEST, text, sizeof text, &n));
+    assert_string_equal(text, "SHA256");
+    assert_true(EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                                               text, sizeof text, &n));
+    n = EVP_PKEY_get1_encoded_public_key(key, &point);
+    assert_int_equal(n, 65);
+    assert_int_equal(EVP_PKEY_get1_encoded_public_key(bed->card[0].key, &want), 65);
+    assert_memory_equal(point, want, 65);
+    OPENSSL_free(point);
+    OPENSSL_free(want);
+    EVP_PKEY_free(key);
+}
+
+static void private_half_is_never_exported(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    OSSL_PARAM *params = NULL;
+    unsigned char *der = NULL;
+
+    assert_int_equal(EVP_PKEY_todata(key, EVP_PKEY_KEYPAIR, &params), 0);
+    assert_true(i2d_PrivateKey(key, &der) <= 0);
+    assert_int_equal(EVP_PKEY_todata(key, EVP_PKEY_PUBLIC_KEY, &params), 1);
+    assert_non_null(OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_PUB_KEY));
+    assert_null(OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_PRIV_KEY));
+    OSSL_PARAM_free(params);
+    assert_true(i2d_PUBKEY(key, &der) > 0);
+    OPENSSL_free(der);
+    EVP_PKEY_free(key);
+}
+
+static void copies_are_the_same_key(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key), *copy = EVP_PKEY_dup(key);
+    uint8_t sig[80];
+
+    assert_non_null(copy);
+    assert_int_equal(EVP_PKEY_eq(key, copy), 1);
+    EVP_PKEY_free(key);
+    assert_true(sign_text(bed, copy, "SHA256", "x", sig, sizeof sig) > 0);
+    EVP_PKEY_free(copy);
+}
+
+static void bad_references_are_refused(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *big = EVP_EC_gen("P-384");
+
+    assert_null(load_ref(bed, "iotsafe:", bed->card[0].key));
+    assert_true(error_says("bad key reference", "names no private key"));
+    assert_null(load_ref(bed, "iotsafe:id=zz", bed->card[0].key));
+    assert_true(error_says("bad key reference", "hex"));
+    assert_null(load_ref(bed, "iotsafe:id=01", big));
+    assert_true(error_says("key type not supported", "256"));
+    assert_int_equal(bed->card[0].apdus, 0);
+    assert_null(load_ref(bed, "iotsafe:id=09", NULL));
+    assert_true(error_says("object not on the card", "iotsafe:id=09"));
+    EVP_PKEY_free(big);
+}
+
+static void files_with_several_blocks_decode_in_any_order(void **state) {
+    struct bed *bed = *state;
+    char ref[2048], pem[8192], *cert;
+    BIO *bio = BIO_new(BIO_s_mem());
+    const unsigned char *p = bed->card[0].cert;
+    X509 *x = d2i_X509(NULL, &p, (long)bed->card[0].cert_len);
+    EVP_PKEY *key;
+    long n;
+
+    reference("iotsafe:id=01", bed->card[0].key, ref, sizeof ref);
+    assert_true(PEM_write_bio_X509(bio, x));
+    n = BIO_get_mem_data(bio, &cert);
+    snprintf(pem, sizeof pem, "%.*s%s%.*s", (int)n, cert, ref, (int)n, cert);
+    key = load_pem(bed, pem);
+    assert_non_null(key);
+    EVP_PKEY_free(key);
+    X509_free(x);
+    BIO_free(bio);
+}
+
+/* ---- signatures ---- */
+
+static void signs_with_the_card_and_default_verifies(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    uint8_t sig[80];
+    size_t n;
+
+    n = sign_text(bed, key, NULL, "hello", sig, sizeof sig);
+    assert_int_equal(bed->card[0].signatures, 1);
+    assert_verifies(bed->card[0].key, "SHA256", "hello", sig, n);
+    EVP_PKEY_free(key);
+}
+
+static void signs_by_label(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:label=tls%20key", bed->card[0].key);
+    uint8_t sig[80];
+    size_t n = sign_text(bed, key, "SHA256", "hello", sig, sizeof sig);
+
+    assert_verifies(bed->card[0].key, "SHA256", "hello", sig, n);
+    EVP_PKEY_free(key);
+}
+
+static void longer_digests_reach_the_card_cut_to_32_bytes(void **state) {
+    static const char *const digests[] = {"SHA1", "SHA224", "SHA384", "SHA512"};
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+
+    for (size_t i = 0; i < sizeof digests / sizeof *digests; i++) {
+        uint8_t sig[80];
+        size_t n = sign_text(bed, key, digests[i], "hello", sig, sizeof sig);
+
+        assert_verifies(bed->card[0].key, digests[i], "hello", sig, n);
+        assert_int_equal(bed->card[0].last_digest_len, 32);
+    }
+    EVP_PKEY_free(key);
+}
+
+static void streams_and_copies_of_streams(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new(), *copy = EVP_MD_CTX_new();
+    uint8_t sig[80];
+    size_t n = 0;
+
+    assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", bed->ctx, NULL, key, NULL), 1);
+    assert_int_equal(EVP_DigestSignUpdate(ctx, "hel", 3), 1);
+    assert_int_equal(EVP_MD_CTX_copy_ex(copy, ctx), 1);
+    assert_int_equal(EVP_DigestSignUpdate(ctx, "lo", 2), 1);
+    assert_int_equal(EVP_DigestSignUpdate(copy, "p", 1), 1);
+    assert_int_equal(EVP_DigestSignFinal(ctx, NULL, &n), 1);
+    assert_int_equal(n, 72);
+    assert_int_equal(bed->card[0].apdus, 0);
+    n = sizeof sig;
+    assert_int_equal(EVP_DigestSignFinal(ctx, sig, &n), 1);
+    assert_verifies(bed->card[0].key, "SHA256", "hello", sig, n);
+    n = sizeof sig;
+    assert_int_equal(EVP_DigestSignFinal(copy, sig, &n), 1);
+    assert_verifies(bed->card[0].key, "SHA256", "help", sig, n);
+    EVP_MD_CTX_free(ctx);
+    EVP_MD_CTX_free(copy);
+    EVP_PKEY_free(key);
+}
+
+static void signs_a_digest_made_elsewhere(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(bed->ctx, key, NULL), *soft;
+    uint8_t digest[32] = {1, 2, 3}, sig[80];
+    size_t n = 0;
+
+    assert_int_equal(EVP_PKEY_sign_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_sign(ctx, NULL, &n, digest, sizeof digest), 1);
+    assert_int_equal(n, 72);
+    assert_int_equal(bed->card[0].apdus, 0);
+    n = 10;
+    assert_true(EVP_PKEY_sign(ctx, sig, &n, digest, sizeof digest) <= 0);
+    assert_int_equal(bed->card[0].apdus, 0);
+    n = sizeof sig;
+    assert_int_equal(EVP_PKEY_sign(ctx, sig, &n, digest, sizeof digest), 1);
+    soft = EVP_PKEY_CTX_new(bed->card[0].key, NULL);
+    assert_int_equal(EVP_PKEY_verify_init(soft), 1);
+    assert_int_equal(EVP_PKEY_verify(soft, sig, n, digest, sizeof digest), 1);
+    EVP_PKEY_CTX_free(soft);
+    /* with a digest declared, another length is no digest */
+    assert_int_equal(EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha384()), 1);
+    n = sizeof sig;
+    assert_true(EVP_PKEY_sign(ctx, sig, &n, digest, sizeof digest) <= 0);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(key);
+}
+
+static void verifies_with_the_public_half_in_software(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    uint8_t sig[80];
+    size_t n = sign_text(bed, key, "SHA256", "hello", sig, sizeof sig);
+    unsigned apdus = bed->card[0].apdus;
+
+    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", bed->ctx, NULL, key, NULL), 1);
+    assert_int_equal(EVP_DigestVerify(ctx, sig, n, (const uint8_t *)"hello", 5), 1);
+    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", bed->ctx, NULL, key, NULL), 1);
+    assert_int_not_equal(EVP_DigestVerify(ctx, sig, n, (const uint8_t *)"hullo", 5), 1);
+    assert_int_equal(bed->card[0].apdus, apdus);
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(key);
+}
+
+static void certificate_request_is_signed_by_the_card(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    X509_REQ *req = X509_REQ_new_ex(bed->ctx, NULL);
+
+    assert_int_equal(X509_REQ_set_pubkey(req, key), 1);
+    assert_true(X509_REQ_sign(req, key, EVP_sha256()) > 0);
+    assert_int_equal(X509_REQ_get_signature_nid(req), NID_ecdsa_with_SHA256);
+    assert_int_equal(X509_REQ_verify(req, bed->card[0].key), 1);
+    assert_int_equal(bed->card[0].signatures, 1);
+    X509_REQ_free(req);
+    EVP_PKEY_free(key);
+}
+
+/* ---- failures ---- */
+
+static void refusal_of_the_card_is_told_with_its_status_word(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    uint8_t sig[80];
+
+    bed->card[0].fail_sign = 0x6F00;
+    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_int_equal(bed->last_result, IOTSAFE_E_CARD);
+    assert_true(error_says("card refused", "COMPUTE SIGNATURE iotsafe:id=01"));
+    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_true(error_says("card refused", "SW 6F00"));
+    bed->card[0].fail_sign = 0;
+    assert_true(sign_text(bed, key, "SHA256", "x", sig, sizeof sig) > 0);
+    EVP_PKEY_free(key);
+}
+
+static void vanished_card_fails_the_operation(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    uint8_t sig[80];
+
+    bed->card[0].gone = IOTSAFE_E_ABSENT;
+    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_true(error_says("no card", "COMPUTE SIGNATURE"));
+    EVP_PKEY_free(key);
+}
+
+static void reference_to_a_replaced_key_is_found_out(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[1].key); /* not what reader "" holds */
+    uint8_t sig[80];
+
+    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_true(error_says("card holds another key than the reference says", "anew"));
+    EVP_PKEY_free(key);
+}
+
+static void readers_name_cards(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01;reader=b", bed->card[1].key);
+    uint8_t sig[80];
+    size_t n = sign_text(bed, key, "SHA256", "x", sig, sizeof sig);
+
+    assert_verifies(bed->card[1].key, "SHA256", "x", sig, n);
+    assert_int_equal(bed->card[0].apdus, 0);
+    EVP_PKEY_free(key);
+    assert_null(load_ref(bed, "iotsafe:id=01;reader=c", NULL));
+    assert_true(error_says("transport cannot be opened", "no reader c"));
+}
+
+/* ---- store ---- */
+
+static void count_objects(struct bed *bed, const char *uri, int expect, unsigned n[6]) {
+    OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, bed->ctx, NULL, NULL, NULL, NULL, NULL, NULL);
+
+    memset(n, 0, 6 * sizeof *n);
+    assert_non_null(store);
+    if (expect)
+        assert_int_equal(OSSL_STORE_expect(store, expect), 1);
+    while (!OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        if (info)
+            n[OSSL_STORE_INFO_get_type(info)]++;
+        OSSL_STORE_INFO_free(info);
+    }
+    OSSL_STORE_close(store);
+}
+
+static void store_finds_everything(void **state) {
+    unsigned n[6];
+
+    count_objects(*state, "iotsafe:", 0, n);
+    assert_int_equal(n[OSSL_STORE_INFO_PKEY], 1);
+    assert_int_equal(n[OSSL_STORE_INFO_PUBKEY], 1);
+    assert_int_equal(n[OSSL_STORE_INFO_CERT], 1);
+}
+
+static void store_filters_by_reference_type_and_expectation(void **state) {
+    unsigned n[6];
+
+    count_objects(*state, "iotsafe:id=01", 0, n);
+    assert_int_equal(n[OSSL_STORE_INFO_PKEY] + n[OSSL_STORE_INFO_PUBKEY], 2);
+    assert_int_equal(n[OSSL_STORE_INFO_CERT], 0);
+    count_objects(*state, "iotsafe:id=01;type=public", 0, n);
+    assert_int_equal(n[OSSL_STORE_INFO_PKEY], 0);
+    assert_int_equal(n[OSSL_STORE_INFO_PUBKEY], 1);
+    count_objects(*state, "iotsafe:id=02;type=cert", 0, n);
+    assert_int_equal(n[OSSL_STORE_INFO_CERT], 1);
+    count_objects(*state, "iotsafe:", OSSL_STORE_INFO_CERT, n);
+    assert_int_equal(n[OSSL_STORE_INFO_CERT], 1);
+    assert_int_equal(n[OSSL_STORE_INFO_PKEY] + n[OSSL_STORE_INFO_PUBKEY], 0);
+    count_objects(*state, "iotsafe:id=01;type=key", OSSL_STORE_INFO_CERT, n);
+    assert_int_equal(n[OSSL_STORE_INFO_CERT] + n[OSSL_STORE_INFO_PKEY], 0);
+}
+
+static void store_refuses_a_bad_uri(void **state) {
+    struct bed *bed = *state;
+
+    assert_null(OSSL_STORE_open_ex("iotsafe:slot=1", bed->ctx, NULL, NULL, NULL, NULL, NULL, NULL));
+    assert_true(error_says("bad iotsafe: URI", "unknown attribute"));
+}
+
+#define BED_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        BED_TEST(key_with_public_half_loads_without_the_card),
+        BED_TEST(key_without_public_half_asks_the_card),
+        BED_TEST(tells_group_and_point),
+        BED_TEST(private_half_is_never_exported),
+        BED_TEST(copies_are_the_same_key),
+        BED_TEST(bad_references_are_refused),
+        BED_TEST(files_with_several_blocks_decode_in_any_order),
+        BED_TEST(signs_with_the_card_and_default_verifies),
+        BED_TEST(signs_by_label),
+        BED_TEST(longer_digests_reach_the_card_cut_to_32_bytes),
+        BED_TEST(streams_and_copies_of_streams),
+        BED_TEST(signs_a_digest_made_elsewhere),
+        BED_TEST(verifies_with_the_public_half_in_software),
+        BED_TEST(certificate_request_is_signed_by_the_card),
+        BED_TEST(refusal_of_the_card_is_told_with_its_status_word),
+        BED_TEST(vanished_card_fails_the_operation),
+        BED_TEST(reference_to_a_replaced_key_is_found_out),
+        BED_TEST(readers_name_cards),
+        BED_TEST(store_finds_everything),
+        BED_TEST(store_filters_by_reference_type_and_expectation),
+        BED_TEST(store_refuses_a_bad_uri),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
