@@ -1,0 +1,53 @@
+#pragma once
+/* A byte stream for tasks: TCP to a host, a Unix socket, a serial port, or a connection that was
+ * accepted. Reading and writing never wait; dev_stream_wait() does.
+ *
+ * What arrives is kept up to DEV_STREAM_IN bytes, then the peer is held back. */
+#include <stdbool.h>
+#include <uv.h>
+
+#include "task.h"
+#include "tb/conn.h"
+#include "tb/error.h"
+
+enum { DEV_STREAM_IN = 32 * 1024 };
+
+struct dev_stream;
+
+/* Connects to host:port (name looked up by the system's resolver, in the background) or unix:/path.
+ * For tasks. until as in dev_task_wait(). */
+int dev_stream_connect(struct dev_task *t, const char *address, uint64_t until,
+                       struct dev_stream **ret) TB_CHECKED;
+
+/* A serial port or pseudo terminal, raw, with that speed (0: as it is). */
+int dev_stream_tty(uv_loop_t *loop, const char *path, unsigned speed,
+                   struct dev_stream **ret) TB_CHECKED;
+
+/* The listener's next connection, in its callback. */
+int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) TB_CHECKED;
+
+/* The task to be woken by everything that happens to s; NULL: none. */
+void dev_stream_owner(struct dev_stream *s, struct dev_task *t);
+
+/* Bytes that have arrived, all of them and in one piece; borrowed until the next wait or
+ * dev_stream_eat(). */
+struct tb_span dev_stream_data(const struct dev_stream *s);
+void dev_stream_eat(struct dev_stream *s, size_t n);
+
+/* 1 while there is room, 0 when the peer does not keep up (dev_stream_full()), negative when s is
+ * of no use any more. All n bytes are taken unless the result is negative. */
+int dev_stream_write(struct dev_stream *s, const void *p, size_t n);
+bool dev_stream_full(const struct dev_stream *s);
+
+/* 0 while it is open; TB_ECLOSED at the end of the stream, else the error. Data may still be there.
+ */
+int dev_stream_status(const struct dev_stream *s);
+
+/* Waits until there is more data than `have` bytes, or the stream ended (its status is the result
+ * unless data came), or as dev_task_wait(). */
+int dev_stream_wait(struct dev_stream *s, size_t have, uint64_t until) TB_CHECKED;
+
+/* Sends what is queued, then closes; frees itself. NULL is a no-op. */
+void dev_stream_close(struct dev_stream *s);
+/* Without sending what is queued. */
+void dev_stream_reset(struct dev_stream *s);
