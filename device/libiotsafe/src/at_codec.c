@@ -26,11 +26,14 @@ enum { HEAD_MAX = 72, SESSION_MAX = 40, DIGITS_MAX = 100000 };
 struct at {
     uint8_t mode, state, capture, matched;
     bool initialised;    /* echo off and so on has been asked for on this link */
+    bool first;          /* … just now: nothing can be late */
     bool synced;         /* every answer so far is accounted for */
     bool echo;           /* the line that is coming in is our own */
     bool probe_answered; /* "+CMEE:" was seen */
     bool probe_failed;   /* ERROR was seen instead, and AT was sent */
     bool skip_final;     /* the next final result ends an earlier probe */
+    bool no_probe;       /* the modem says OK to AT+CMEE? and nothing else */
+    bool gave_up;        /* initialisation got no answer before: something has to be ended first */
     bool have_response, bad_response;
     bool reselect;     /* CLOSE makes room for OPEN */
     bool session_lost; /* the modem does not know our session any more, it seems */
@@ -183,7 +186,9 @@ static void dispatch_cgla(struct at *a) {
 
 static void dispatch(struct at *a) {
     if (!a->initialised)
-        send_line(a, ECHO_OFF, "ATE0Q0V1\r");
+        send_line(a, ECHO_OFF, a->gave_up ? "\033\rATE0Q0V1\r" : "ATE0Q0V1\r");
+    else if (!a->synced && a->no_probe)
+        finish(a, IOTSAFE_E_LINK); /* no way to tell its answers apart: only a new link helps */
     else if (!a->synced)
         send_line(a, SYNC, "AT+CMEE?\r");
     else if (a->mode == IOTSAFE_AT_CGLA)
@@ -248,30 +253,36 @@ static void apdu_done(struct at *a, bool ok) {
  * modem that does not know the command says ERROR, which an earlier command may have said as well,
  * but then AT after it is answered with OK: ERROR, OK in this order ends the wait either way. */
 static void sync_done(struct at *a, bool ok) {
-    if (a->probe_answered && a->probe_failed) {
-        a->state = SYNC_END;
-    } else if (a->probe_answered || (ok && a->probe_failed)) {
+    bool sent =
+        a->out_len == 0; /* the line that was put last is out, so that this may be its result */
+    bool believed = ok && sent && (a->probe_failed || a->first);
+
+    if (a->probe_answered && a->probe_failed && sent) {
+        a->state = SYNC_END; /* AT is still to be answered */
+    } else if (a->probe_answered || believed) {
+        a->no_probe = !a->probe_answered && !a->probe_failed;
         a->synced = true;
+        a->first = false;
         dispatch(a);
-    } else if (!ok && !a->probe_failed) {
+    } else if (!ok && sent && !a->probe_failed) {
         a->probe_failed = true;
         send_line(a, SYNC, "AT\r");
     }
 }
 
 static void final_result(struct at *a, bool ok) {
-    if (a->out_len) /* nothing of ours is out yet: it belongs to somebody else */
-        return;
     if (a->skip_final) {
         a->skip_final = false;
         return;
     }
+    if (a->out_len && a->state != SYNC)
+        return; /* nothing of ours is out yet: it belongs to somebody else */
     switch (a->state) {
     case ECHO_OFF:
         send_line(a, CMEE_ON, "AT+CMEE=1\r");
         break;
     case CMEE_ON:
-        a->initialised = true;
+        a->initialised = a->first = true;
         a->probe_answered = a->probe_failed = false;
         dispatch(a);
         break;
@@ -411,9 +422,10 @@ static void end_line(struct at *a) {
     } else if (a->state == ECHO_OFF && (strcmp(line, "0") == 0 || strcmp(line, "4") == 0))
         final_result(a, line[0] == '0'); /* ATV0 was set before us */
     else if (starts(line, "+CMEE:")) {
+        a->no_probe = false;
         if (a->state == SYNC)
             a->probe_answered = true;
-        else if (a->state != IDLE)
+        else
             a->skip_final = true; /* a probe that we had given up */
     } else if (a->state == OPEN && starts(line, "+CCHO:"))
         take_session(a, line + 6, true);
@@ -514,7 +526,6 @@ int iotsafe_at_command(struct iotsafe_at *at, const uint8_t *cmd, size_t cmd_len
     a->cmd_len = cmd_len;
     a->rsp = rsp;
     a->rsp_cap = rsp_cap;
-    a->skip_final = false;
     a->probe_answered = a->probe_failed = false;
     dispatch(a);
     return IOTSAFE_OK;
@@ -556,7 +567,8 @@ void iotsafe_at_timeout(struct iotsafe_at *at) {
 
     if (a->state == IDLE)
         return;
-    a->synced = false;
+    a->gave_up = !a->initialised;
+    a->synced = a->first = false;
     finish(a, IOTSAFE_E_TIMEOUT);
 }
 

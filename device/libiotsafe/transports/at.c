@@ -73,6 +73,8 @@ static int at_transmit(struct iotsafe_transport *t, const uint8_t *cmd, size_t c
     if (iotsafe_at_busy(&a->at)) { /* no answer, or no link: what is late is not to be mistaken */
         iotsafe_at_timeout(&a->at);
         a->broken = r != IOTSAFE_E_TIMEOUT;
+    } else if (r == IOTSAFE_E_LINK && iotsafe_at_cme(&a->at) < 0) {
+        a->broken = true; /* the codec cannot tell the modem's answers apart any more */
     }
     return r;
 }

@@ -155,7 +155,7 @@ static int open_tty(struct link *l, const char *path) {
         close(fd);
         return fail(l, "%s: neither a terminal nor a socket", path);
     }
-    if (setup_tty(l, fd) < 0 || fcntl(fd, F_SETFL, 0) < 0) {
+    if (setup_tty(l, fd) < 0) { /* it stays non-blocking: flow control may hold a write for ever */
         close(fd);
         return IOTSAFE_E_LINK;
     }
@@ -384,6 +384,17 @@ void link_done(struct link *l) {
 
 /* ---- bytes ---- */
 
+/* True when a terminal that is held by flow control takes bytes again. */
+static bool wait_writable(struct link *l) {
+    struct pollfd p = {.fd = l->fd, .events = POLLOUT};
+    int r;
+
+    do
+        r = poll(&p, 1, l->config.timeout_ms);
+    while (r < 0 && errno == EINTR);
+    return r > 0;
+}
+
 int link_write(struct link *l, const void *bytes, size_t n) {
     const uint8_t *p = bytes;
 
@@ -394,8 +405,11 @@ int link_write(struct link *l, const void *bytes, size_t n) {
 
         if (w < 0 && errno == EINTR)
             continue;
-        if (w < 0 && errno == EAGAIN)
+        if (w < 0 && errno == EAGAIN) { /* a socket has waited already */
+            if (l->tty && wait_writable(l))
+                continue;
             return IOTSAFE_E_TIMEOUT;
+        }
         if (w <= 0) {
             link_drop(l);
             return fail(l, "%s: %s", l->config.address, strerror(errno));
@@ -428,8 +442,11 @@ int link_read(struct link *l, void *buf, size_t cap, int timeout_ms) {
             return (int)n;
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 && errno == EAGAIN)
+        if (n < 0 && errno == EAGAIN) {
+            if (l->tty)
+                continue; /* another process with the same terminal was faster */
             return 0;
+        }
         link_drop(l);
         return fail(l, "%s: %s", l->config.address, n == 0 ? "closed" : strerror(errno));
     }
