@@ -12,6 +12,7 @@
 #include "cli_internal.h"
 #include "mem.h"
 #include "tb/config.h"
+#include "tb/log.h"
 
 enum { EXIT_USAGE = 2, LONG_ONLY = 0x1000, MAX_OPTS = 128 };
 
@@ -152,25 +153,28 @@ static int on_option(int key, char *arg, struct argp_state *state) {
 
 /* Fills argp's table; texts with a default are made and kept in docs[]. */
 static void fill_argp(const struct parse *p, struct argp_option *ao, char **docs) {
+    unsigned n = 0;
+
     for (unsigned i = 0; i < p->n_opts; i++) {
         const struct tb_opt *o = p->opts[i];
-        bool common = o->offset < sizeof(struct tb_cli_common);
 
-        ao[i] = (struct argp_option){
+        if (o == tb_common_opts)
+            ao[n++] = (struct argp_option){.doc = "Common options:", .group = 1};
+        ao[n] = (struct argp_option){
             .name = o->name,
             .key = o->key ? o->key : LONG_ONLY + (int)i,
             .arg = o->kind == TB_OPT_FLAG ? NULL : o->arg,
             .doc = o->help,
-            .group = common ? 1 : 0,
         };
         if (o->fallback && asprintf(&docs[i], "%s (default: %s)", o->help, o->fallback) > 0)
-            ao[i].doc = docs[i];
+            ao[n].doc = docs[i];
+        n++;
     }
 }
 
 static void parse_command_line(struct parse *p, int argc, char **argv) {
     static char version[128];
-    struct argp_option ao[MAX_OPTS + 1] = {0};
+    struct argp_option ao[MAX_OPTS + 2] = {0};
     char *docs[MAX_OPTS] = {0};
     const struct argp argp = {
         .options = ao, .parser = on_option, .args_doc = p->cli->args_doc, .doc = p->cli->doc};
@@ -276,6 +280,15 @@ static void apply_given(struct parse *p) {
     }
 }
 
+static void set_up_log(const struct parse *p, const struct tb_cli_common *common) {
+    struct tb_error e;
+
+    if (strcmp(common->log_format, "text") != 0 && strcmp(common->log_format, "json") != 0)
+        usage_error(p, "--log-format is text or json");
+    if (tb_log_setup(common->log_level, strcmp(common->log_format, "json") == 0, &e) < 0)
+        usage_error(p, e.message);
+}
+
 void tb_cli_parse(const struct tb_cli *cli, int argc, char **argv, void *out,
                   struct tb_strv *ret_args) {
     struct parse p = {.cli = cli, .out = out};
@@ -291,9 +304,7 @@ void tb_cli_parse(const struct tb_cli *cli, int argc, char **argv, void *out,
     apply_file(&p);
     apply_given(&p);
     free(p.given);
-    if (common->log_format && strcmp(common->log_format, "text") != 0 &&
-        strcmp(common->log_format, "json") != 0)
-        usage_error(&p, "--log-format is text or json");
+    set_up_log(&p, common);
     if (common->print_config)
         tb_cli_print_config(cli, out);
     if (common->print_config || common->check_config) {

@@ -71,6 +71,8 @@ static int read_line(struct reader *r, char *dst, int cap) {
             return complain(r, TB_ERANGE, "the line is too long");
         dst[n++] = (char)c;
     }
+    if (ferror(r->f))
+        return complain(r, -errno, strerror(errno));
     dst[n] = '\0';
     return n;
 }
@@ -121,9 +123,7 @@ int tb_config_read(const char *file, tb_config_fn *fn, void *user, struct tb_err
     ini_use_stack = false;
     ini_initial_alloc = MAX_LINE;
     line = ini_parse_stream(next_line, &r, on_entry, &r);
-    if (r.result == 0 && ferror(r.f))
-        tb_error_set(e, r.result = -EIO, file, 0, "%s", strerror(EIO));
-    else if (r.result == 0 && line != 0)
+    if (r.result == 0 && line != 0)
         r.result = tb_error_set(e, TB_EPARSE, file, line > 0 ? line : 0,
                                 "neither 'key = value' nor '[section]'");
     fclose(r.f);

@@ -1,5 +1,6 @@
 /* "Did you mean …?" */
 #include <ctype.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static unsigned distance(const char *a, const char *b) {
     size_t n = strlen(a), m = strlen(b);
 
     if (n > LONGEST || m > LONGEST)
-        return LONGEST;
+        return UINT_MAX;
     for (unsigned j = 0; j <= m; j++)
         last[j] = j;
     for (size_t i = 1; i <= n; i++) {

@@ -45,7 +45,8 @@ struct tb_cli {
 /* Parses defaults, then the config file, then the command line into *out (zeroed by the caller). Remaining
  * arguments go to *ret_args (borrowed from argv). On --help, --version or a usage error the process ends: 0, 0 and 2;
  * an error in the file names file, line, cause, nearest option name. --check-config and --print-config end
- * the process as well. */
+ * the process as well. Logging is set up as the options say. A list given by a stronger source replaces the weaker
+ * one's. */
 void tb_cli_parse(const struct tb_cli *cli, int argc, char **argv, void *out, struct tb_strv *ret_args);
 void tb_cli_done(const struct tb_cli *cli, void *out); /* frees strings */
 
