@@ -86,6 +86,11 @@ enum { CARD_RSA_SPKI_MAX = 294 };
 int card_perso_generate(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
                         struct tb_buf *ret_public) TB_CHECKED;
 
+/* The public half of a private key given as in card_object_spec, appended as card_perso_generate()
+ * does. */
+int card_perso_public_of(uint8_t key_type, struct tb_span private_value,
+                         struct tb_buf *ret_public) TB_CHECKED;
+
 /* A CSR (PKCS#10 DER) for the subject CN=common_name signed with that private key, appended to
  * ret_csr. */
 int card_perso_csr(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,

@@ -59,7 +59,8 @@ enum { CARD_MAX_SESSIONS = 8 };
 const struct card_profile *card_profile_find(const char *name);
 const char *const *card_profile_names(void); /* NULL-terminated; the default comes first */
 
-/* Names of all knobs, NULL-terminated, and the values of one for a usage message ("on|off"). */
+/* Names of all knobs, NULL-terminated, and what values one takes, for a usage message: "off|on", or
+ * "1..256". */
 const char *const *card_profile_knobs(void);
 const char *card_profile_knob_values(const char *knob); /* NULL when unknown */
 
@@ -67,8 +68,8 @@ const char *card_profile_knob_values(const char *knob); /* NULL when unknown */
  * take. */
 int card_profile_set(struct card_profile *profile, const char *knob, const char *value) TB_CHECKED;
 
-/* Text of a knob's value as card_profile_set() reads it; dst needs CARD_KNOB_TEXT bytes.
- * TB_ENOTFOUND. */
+/* Text of a knob's value as card_profile_set() reads it, with NUL; at most CARD_KNOB_TEXT bytes,
+ * TB_ESPACE when dst is smaller and needs more. TB_ENOTFOUND. */
 enum { CARD_KNOB_TEXT = 16 };
 int card_profile_get(const struct card_profile *profile, const char *knob, char *dst,
                      size_t cap) TB_CHECKED;

@@ -1,0 +1,353 @@
+#include "simcard/personalise.h"
+
+#include <stdlib.h>
+
+#include "admin/identity.h"
+#include "admin/object_spec.h"
+#include "iotsafe/object.h"
+#include "os/pin.h"
+
+static int write_one(struct card_nvm *nvm, struct tb_span key, struct tb_span value) {
+    const struct card_write w = {key, value};
+
+    return card_nvm_write(nvm, &w, 1, true);
+}
+
+/* Copies min..max digits; a leading + is passed over. NULL counts as "". */
+static bool copy_digits(const char *text, size_t min, size_t max, char *to) {
+    size_t n;
+
+    if (!text)
+        text = "";
+    if (text[0] == '+')
+        text++;
+    n = strlen(text);
+    if (n < min || n > max || strspn(text, "0123456789") != n)
+        return false;
+    memcpy(to, text, n + 1);
+    return true;
+}
+
+int card_perso_identity(struct card_nvm *nvm, const struct card_identity *id) {
+    static const uint8_t key = CARD_REC_IDENTITY;
+    uint8_t record[CARD_IDENTITY_RECORD_MAX];
+    struct tb_buf b = TB_BUF(record);
+    struct card_subscriber s = {.mnc_digits = id->mnc_digits ? id->mnc_digits : 2};
+    const char *spn = id->spn ? id->spn : "";
+
+    if (!id->iccid || !copy_digits(id->iccid, 18, CARD_ICCID_MAX, s.iccid) ||
+        (id->imsi && !copy_digits(id->imsi, 6, CARD_IMSI_MAX, s.imsi)) ||
+        !copy_digits(id->msisdn, 0, CARD_NUMBER_MAX, s.msisdn) ||
+        !copy_digits(id->smsc, 0, CARD_NUMBER_MAX, s.smsc) || strlen(spn) > CARD_SPN_MAX ||
+        s.mnc_digits < 2 || s.mnc_digits > 3)
+        return TB_ERANGE;
+    for (const char *c = spn; *c; c++)
+        if (*c < 0x20 || *c > 0x7E)
+            return TB_ERANGE;
+    memcpy(s.spn, spn, strlen(spn) + 1);
+    card_identity_encode(&s, &b);
+    return tb_buf_ok(&b) ? write_one(nvm, tb_span(&key, 1), tb_buf_span(&b)) : TB_ERANGE;
+}
+
+int card_perso_pin(struct card_nvm *nvm, const struct card_pin_spec *spec) {
+    struct card_pin_state pin = card_pin_default((uint8_t)spec->ref);
+    uint8_t record[CARD_PIN_RECORD_MAX], key[] = {CARD_REC_PIN, (uint8_t)spec->ref};
+    struct tb_buf b = TB_BUF(record);
+    size_t n = spec->pin ? strlen(spec->pin) : 0;
+    int r;
+
+    if ((spec->ref != CARD_PIN1 && spec->ref != CARD_PIN2 && spec->ref != CARD_ADM1) || n < 4 ||
+        n > 8 || (spec->puk && strlen(spec->puk) != 8))
+        return TB_ERANGE;
+    if (spec->ref != CARD_ADM1 && strspn(spec->pin, "0123456789") != n)
+        return TB_ERANGE;
+    memset(pin.pin, 0xFF, sizeof pin.pin);
+    memcpy(pin.pin, spec->pin, n);
+    pin.has_puk = spec->puk != NULL;
+    if (spec->puk)
+        memcpy(pin.puk, spec->puk, sizeof pin.puk);
+    pin.enabled = spec->ref != CARD_PIN1 || spec->enabled;
+    card_pin_encode(&pin, &b);
+    r = write_one(nvm, tb_span(key, sizeof key), tb_buf_span(&b));
+    tb_wipe(record, sizeof record);
+    tb_wipe(&pin, sizeof pin);
+    return r;
+}
+
+struct applet_scan {
+    struct tb_span aid;
+    uint16_t next_seq;
+    unsigned n;
+};
+
+static int scan_applet(struct tb_span key, struct tb_span value, void *user) {
+    struct applet_scan *scan = user;
+    struct card_app app;
+    uint8_t instance = 0;
+    uint16_t seq;
+    int r;
+
+    if (key.n != 3 || key.p[0] != CARD_REC_APPLET)
+        return 0;
+    r = card_applet_decode(value, &instance, &app);
+    if (r < 0)
+        return r;
+    if (tb_span_eq(tb_span(app.aid, app.aid_len), scan->aid))
+        return TB_ESTATE;
+    seq = (uint16_t)(key.p[1] << 8 | key.p[2]);
+    scan->next_seq = (uint16_t)(seq + 1);
+    scan->n++;
+    return 0;
+}
+
+int card_perso_applet(struct card_nvm *nvm, struct tb_span aid, uint8_t instance,
+                      const struct card_profile *profile) {
+    struct applet_scan scan = {.aid = aid};
+    uint8_t record[CARD_APPLET_RECORD_MAX], key[3];
+    struct tb_buf b = TB_BUF(record), k = TB_BUF(key);
+    int r;
+
+    if (aid.n < 5 || aid.n > CARD_AID_MAX) /* ISO/IEC 7816-4 12.2.3 */
+        return TB_ERANGE;
+    r = nvm->ops->each(nvm, scan_applet, &scan);
+    if (r < 0)
+        return r;
+    if (scan.n >= CARD_MAX_APPLETS)
+        return TB_ESPACE;
+    tb_put_u8(&k, CARD_REC_APPLET);
+    tb_put_be16(&k, scan.next_seq);
+    card_applet_encode(aid, instance, profile, &b);
+    return tb_buf_ok(&b) ? write_one(nvm, tb_buf_span(&k), tb_buf_span(&b)) : TB_ERANGE;
+}
+
+/* --- objects --- */
+
+struct object_scan {
+    uint8_t instance;
+    const struct card_object *wanted;
+    uint16_t next_seq;
+    struct card_object *found; /* the caller's, when asked for */
+};
+
+/* Finds the object with wanted's class and id; on the way the next free sequence number and, as an
+ * error, another object of the class that has wanted's label. */
+static int scan_object(struct tb_span key, struct tb_span value, void *user) {
+    struct object_scan *scan = user;
+    struct card_object *o;
+    uint8_t instance;
+    bool same_id, same_label;
+    int r;
+
+    if (key.n < 4 || key.p[0] != CARD_REC_OBJECT || key.p[1] != scan->instance)
+        return 0;
+    r = card_object_decode(key, value, &instance, &o);
+    if (r < 0)
+        return r;
+    if (o->seq >= scan->next_seq)
+        scan->next_seq = (uint16_t)(o->seq + 1);
+    same_id =
+        o->cls == scan->wanted->cls && tb_span_eq(card_object_id(o), card_object_id(scan->wanted));
+    same_label = o->cls == scan->wanted->cls && o->label_len > 0 &&
+                 tb_span_eq(card_object_label(o), card_object_label(scan->wanted));
+    if (same_id) {
+        scan->found = o;
+        return 0;
+    }
+    card_object_free(o);
+    return same_label ? TB_ESTATE : 0;
+}
+
+static int put_object(struct card_nvm *nvm, uint8_t instance, const struct card_object *o) {
+    uint8_t key[CARD_REC_KEY_MAX], *record;
+    struct tb_buf k = TB_BUF(key);
+    size_t n;
+    int r;
+
+    record = card_object_encode(o, card_object_value(o), o->active, &n);
+    if (!record)
+        return TB_ENOMEM;
+    card_object_record_key(instance, o, &k);
+    r = write_one(nvm, tb_buf_span(&k), tb_span(record, n));
+    card_object_encode_free(record, n);
+    return r;
+}
+
+int card_perso_object(struct card_nvm *nvm, uint8_t instance, const struct card_object_spec *spec) {
+    struct object_scan scan = {.instance = instance};
+    struct card_object *o;
+    int r = card_object_from_spec(spec, &o);
+
+    if (r < 0)
+        return r;
+    scan.wanted = o;
+    r = nvm->ops->each(nvm, scan_object, &scan);
+    if (r == 0 && scan.found)
+        r = TB_ESTATE;
+    if (r == 0) {
+        o->seq = scan.next_seq;
+        r = put_object(nvm, instance, o);
+    }
+    card_object_free(scan.found);
+    card_object_free(o);
+    return r;
+}
+
+/* The object of that class and id, the caller's to free. */
+static int get_object(struct card_nvm *nvm, uint8_t instance, enum card_object_class cls,
+                      struct tb_span id, struct card_object **ret) {
+    struct card_object wanted = {.cls = (uint8_t)cls};
+    struct object_scan scan = {.instance = instance, .wanted = &wanted};
+    int r;
+
+    if (id.n == 0 || id.n > sizeof wanted.id)
+        return TB_ERANGE;
+    memcpy(wanted.id, id.p, id.n);
+    wanted.id_len = (uint8_t)id.n;
+    r = nvm->ops->each(nvm, scan_object, &scan);
+    if (r < 0) {
+        card_object_free(scan.found);
+        return r;
+    }
+    if (!scan.found)
+        return TB_ENOTFOUND;
+    *ret = scan.found;
+    return 0;
+}
+
+static int take_value(struct card_object *o, const struct card_key *key, bool private) {
+    size_t cap = private ? CARD_KEY_PRIVATE_MAX : CARD_KEY_PUBLIC_MAX;
+    struct tb_buf b = tb_buf(malloc(cap), cap);
+    int r;
+
+    if (!b.p)
+        return TB_ENOMEM;
+    r = private ? card_key_put_private(key, &b) : card_key_put_public(key, false, &b);
+    if (r < 0) {
+        free(b.p);
+        return r;
+    }
+    card_object_set(o, b.p, b.n, NULL);
+    o->active = true;
+    return 0;
+}
+
+static int put_pair(struct card_nvm *nvm, uint8_t instance, const struct card_object *const o[2]) {
+    uint8_t keys[2][CARD_REC_KEY_MAX], *records[2] = {NULL};
+    struct card_write writes[2];
+    size_t n[2] = {0};
+    int r = 0;
+
+    for (int i = 0; i < 2; i++) {
+        struct tb_buf k = TB_BUF(keys[i]);
+
+        records[i] = card_object_encode(o[i], card_object_value(o[i]), true, &n[i]);
+        if (!records[i])
+            r = TB_ENOMEM;
+        card_object_record_key(instance, o[i], &k);
+        writes[i] = (struct card_write){tb_buf_span(&k), {records[i], n[i]}};
+    }
+    if (r == 0)
+        r = card_nvm_write(nvm, writes, 2, true);
+    for (int i = 0; i < 2; i++)
+        card_object_encode_free(records[i], n[i]);
+    return r;
+}
+
+static int generate(struct card_nvm *nvm, uint8_t instance, struct card_object *private_key,
+                    struct card_object *public_key, struct tb_buf *ret_public) {
+    enum card_key_kind kind;
+    struct card_key *key;
+    int r;
+
+    if (private_key->key_type != public_key->key_type ||
+        card_key_type_volatile(private_key->key_type) ||
+        !card_key_type_kind(private_key->key_type, &kind))
+        return TB_ERANGE;
+    r = card_key_generate(kind, &key);
+    if (r < 0)
+        return r;
+    r = take_value(private_key, key, true);
+    if (r == 0)
+        r = take_value(public_key, key, false);
+    card_key_free(key);
+    if (r == 0)
+        r = put_pair(nvm, instance, (const struct card_object *const[]){private_key, public_key});
+    if (r < 0)
+        return r;
+    tb_put(ret_public, card_object_value(public_key));
+    return tb_buf_ok(ret_public) ? 0 : TB_ESPACE;
+}
+
+int card_perso_generate(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
+                        struct tb_buf *ret_public) {
+    struct card_object *private_key, *public_key;
+    int r = get_object(nvm, instance, CARD_PRIVATE, private_id, &private_key);
+
+    if (r < 0)
+        return r;
+    r = get_object(nvm, instance, CARD_PUBLIC,
+                   private_key->pair_len ? tb_span(private_key->pair, private_key->pair_len)
+                                         : private_id,
+                   &public_key);
+    if (r == 0) {
+        r = generate(nvm, instance, private_key, public_key, ret_public);
+        card_object_free(public_key);
+    }
+    card_object_free(private_key);
+    return r;
+}
+
+int card_perso_public_of(uint8_t key_type, struct tb_span private_value,
+                         struct tb_buf *ret_public) {
+    enum card_key_kind kind;
+    struct card_key *key;
+    int r;
+
+    if (!card_key_type_kind(key_type, &kind))
+        return TB_ERANGE;
+    r = card_key_from_private(kind, private_value, &key);
+    if (r < 0)
+        return r;
+    r = card_key_put_public(key, false, ret_public);
+    card_key_free(key);
+    return r;
+}
+
+int card_perso_csr(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
+                   const char *common_name, struct tb_buf *ret_csr) {
+    struct card_object *o;
+    struct card_key *key;
+    int r = get_object(nvm, instance, CARD_PRIVATE, private_id, &o);
+
+    if (r < 0)
+        return r;
+    r = o->value_len == 0 ? TB_ENOTFOUND : card_object_key(o, &key);
+    if (r == 0)
+        r = card_key_csr(key, common_name, ret_csr);
+    card_object_free(o);
+    return r;
+}
+
+int card_perso_file(struct card_nvm *nvm, uint8_t instance, struct tb_span file_id,
+                    struct tb_span content) {
+    struct card_object *o;
+    uint8_t *copy;
+    int r = get_object(nvm, instance, CARD_FILE, file_id, &o);
+
+    if (r < 0)
+        return r;
+    copy = malloc(content.n ? content.n : 1);
+    if (!copy || content.n > o->capacity) {
+        r = copy ? TB_ESPACE : TB_ENOMEM;
+        free(copy);
+        card_object_free(o);
+        return r;
+    }
+    if (content.n)
+        memcpy(copy, content.p, content.n);
+    card_object_set(o, copy, content.n, NULL);
+    o->active = true;
+    r = put_object(nvm, instance, o);
+    card_object_free(o);
+    return r;
+}

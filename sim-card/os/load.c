@@ -1,0 +1,165 @@
+/* All of the NVM into RAM, once. */
+#include <stdlib.h>
+
+#include "admin/identity.h"
+#include "iotsafe/object.h"
+#include "os/fs.h"
+#include "os/os.h"
+#include "os/pin.h"
+
+struct card_pin_state card_pin_default(uint8_t ref) {
+    struct card_pin_state pin = {.ref = ref,
+                                 .exists = ref != CARD_ADM1,
+                                 .enabled = ref != CARD_PIN1,
+                                 .has_puk = true,
+                                 .tries = CARD_PIN_TRIES,
+                                 .unblock_tries = CARD_UNBLOCK_TRIES};
+
+    memcpy(pin.pin, "0000\xFF\xFF\xFF\xFF", sizeof pin.pin);
+    memset(pin.puk, '0', sizeof pin.puk);
+    return pin;
+}
+
+static int load_applet(struct card *card, struct tb_span key, struct tb_span value) {
+    struct card_app *apps, app;
+    uint8_t kind, instance = 0;
+    uint16_t seq;
+    int r = card_applet_decode(value, &instance, &app);
+
+    if (r < 0)
+        return r;
+    if (!tb_take_u8(&key, &kind) || !tb_take_be16(&key, &seq) || key.n != 0 ||
+        card->apps_n == CARD_MAX_APPLETS)
+        return TB_EPARSE;
+    app.seq = seq;
+    app.instance = card_instance_get(card, instance);
+    apps = realloc(card->apps, (card->apps_n + 1) * sizeof *apps);
+    if (!app.instance || !apps) {
+        card->apps = apps ? apps : card->apps;
+        return TB_ENOMEM;
+    }
+    card->apps = apps;
+    apps[card->apps_n++] = app; /* the map is in order of keys, so of installation */
+    return 0;
+}
+
+static int load_file(struct card *card, struct tb_span key, struct tb_span value) {
+    struct card_file *files;
+    const struct fs_node *node;
+    uint8_t kind, *content;
+    uint16_t df, fid;
+    int r = card_record_open(&value);
+
+    if (r < 0)
+        return r;
+    if (!tb_take_u8(&key, &kind) || !tb_take_be16(&key, &df) || !tb_take_be16(&key, &fid))
+        return TB_EPARSE;
+    node = fs_find(df, fid);
+    if (!node || value.n == 0 || value.n > FS_CONTENT_MAX)
+        return TB_EPARSE;
+    files = realloc(card->files, (card->files_n + 1) * sizeof *files);
+    if (!files)
+        return TB_ENOMEM;
+    card->files = files;
+    content = malloc(value.n);
+    if (!content)
+        return TB_ENOMEM;
+    memcpy(content, value.p, value.n);
+    files[card->files_n++] = (struct card_file){node, value.n, content};
+    return 0;
+}
+
+static int load_pin(struct card *card, struct tb_span key, struct tb_span value) {
+    if (key.n != 2)
+        return TB_EPARSE;
+    for (size_t i = 0; i < CARD_PINS; i++)
+        if (card->pins[i].ref == key.p[1])
+            return card_pin_decode(value, &card->pins[i]);
+    return TB_EPARSE;
+}
+
+/* A damaged object spoils its own set only: that applet answers 6400, the rest of the card works.
+ */
+static int load_object(struct card *card, struct tb_span key, struct tb_span value) {
+    struct card_instance *in;
+    struct card_object *o = NULL;
+    uint8_t number;
+    int r = card_object_decode(key, value, &number, &o);
+
+    if (r < 0 && r != TB_EPARSE)
+        return r;
+    if (r < 0) {
+        if (key.n < 2)
+            return TB_EPARSE;
+        number = key.p[1];
+    }
+    in = card_instance_get(card, number);
+    if (!in) {
+        card_object_free(o);
+        return TB_ENOMEM;
+    }
+    if (!o) {
+        in->damaged = true;
+        return 0;
+    }
+    r = card_instance_add(in, o);
+    if (r < 0)
+        card_object_free(o);
+    return r;
+}
+
+static int load_entry(struct tb_span key, struct tb_span value, void *user) {
+    struct card *card = user;
+
+    switch (key.n ? key.p[0] : 0) {
+    case CARD_REC_APPLET:
+        return load_applet(card, key, value);
+    case CARD_REC_FILE:
+        return load_file(card, key, value);
+    case CARD_REC_IDENTITY:
+        return card_identity_decode(value, &card->sub);
+    case CARD_REC_OBJECT:
+        return load_object(card, key, value);
+    case CARD_REC_PIN:
+        return load_pin(card, key, value);
+    case CARD_REC_VERSION:
+        card->has_version = true;
+        return 0;
+    default:
+        return TB_EPARSE;
+    }
+}
+
+int card_load(struct card *card) {
+    static const uint8_t refs[CARD_PINS] = {CARD_PIN1, CARD_PIN2, CARD_ADM1};
+    static const uint8_t version_key = CARD_REC_VERSION;
+    uint8_t *version;
+    size_t n;
+    int r;
+
+    for (size_t i = 0; i < CARD_PINS; i++)
+        card->pins[i] = card_pin_default(refs[i]);
+    /* The version first: what follows may not be ours to read. */
+    r = card_nvm_get(card->nvm, tb_span(&version_key, 1), &version, &n);
+    if (r > 0) {
+        r = card_store_check_version(tb_span(version, n));
+        free(version);
+    }
+    if (r < 0)
+        return r;
+    return card->nvm->ops->each(card->nvm, load_entry, card);
+}
+
+void card_unload(struct card *card) {
+    while (card->instances) {
+        struct card_instance *in = card->instances;
+
+        card->instances = in->next;
+        card_instance_free(in);
+    }
+    for (size_t i = 0; i < card->files_n; i++)
+        free(card->files[i].p);
+    free(card->files);
+    free(card->apps);
+    tb_wipe(card->pins, sizeof card->pins);
+}

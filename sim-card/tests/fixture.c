@@ -1,0 +1,286 @@
+#include "fixture.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const uint8_t fx_scalar[32] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE, 0x0F, 0x1E, 0x2D,
+                               0x3C, 0x4B, 0x5A, 0x69, 0x78, 0x87, 0x96, 0xA5, 0xB4, 0xC3, 0xD2,
+                               0xE1, 0xF0, 0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF};
+
+uint8_t fx_cert_byte(size_t i) {
+    static const uint8_t head[] = {0x30, 0x82, 0x01,
+                                   0x22}; /* as long as a DER object of 294 bytes */
+
+    return i < sizeof head ? head[i] : (uint8_t)(i * 7 + i / 256);
+}
+
+static void object(struct card_nvm *nvm, struct card_object_spec spec) {
+    int r = card_perso_object(nvm, 0, &spec);
+
+    if (r < 0)
+        fprintf(stderr, "object %d %02X: %s\n", spec.cls, spec.id.p[0], tb_strerror(r));
+
+    assert(r == 0);
+    (void)r;
+}
+
+static void keys(struct card_nvm *nvm) {
+    const uint8_t sign = TB_SAFE_CAN_SIGN, agree = TB_SAFE_CAN_AGREE, make = TB_SAFE_CAN_GENERATE;
+    uint8_t point[CARD_RSA_SPKI_MAX];
+    struct tb_buf b = TB_BUF(point);
+    int r;
+
+    object(nvm, (struct card_object_spec){.cls = CARD_PRIVATE,
+                                          .id = TB_BYTES(0x01),
+                                          .label = tb_span_str("client key"),
+                                          .access = 2,
+                                          .key_type = TB_SAFE_P256,
+                                          .crypto = sign | make,
+                                          .hash = 7,
+                                          .value = tb_span(fx_scalar, 32)});
+    object(nvm, (struct card_object_spec){.cls = CARD_PRIVATE,
+                                          .id = TB_BYTES(0x04),
+                                          .label = tb_span_str("ecdhe key"),
+                                          .access = 2,
+                                          .key_type = TB_SAFE_P256_VOLATILE,
+                                          .crypto = agree | make});
+    object(nvm, (struct card_object_spec){.cls = CARD_PRIVATE,
+                                          .id = TB_BYTES(0x30, 0x30, 0x36),
+                                          .label = tb_span_str("zariot"),
+                                          .access = 2,
+                                          .key_type = TB_SAFE_P256,
+                                          .crypto = sign | make,
+                                          .pair = TB_BYTES(0x30, 0x30, 0x37)});
+    object(nvm, (struct card_object_spec){.cls = CARD_PRIVATE,
+                                          .id = TB_BYTES(0x0A),
+                                          .label = tb_span_str("rsa"),
+                                          .access = 2,
+                                          .key_type = TB_SAFE_RSA2048,
+                                          .crypto = sign | make,
+                                          .hash = 7,
+                                          .value = tb_span(fx_rsa_pkcs1, fx_rsa_pkcs1_n)});
+    object(nvm, (struct card_object_spec){.cls = CARD_PRIVATE,
+                                          .id = TB_BYTES(0x0B),
+                                          .label = tb_span_str("brainpool"),
+                                          .access = 2,
+                                          .key_type = TB_SAFE_BP256,
+                                          .crypto = sign | make | agree,
+                                          .hash = 7});
+    /* not usable: deactivated, not for signing, not to be updated */
+    object(nvm, (struct card_object_spec){.cls = CARD_PRIVATE,
+                                          .id = TB_BYTES(0x0D),
+                                          .access = 2,
+                                          .key_type = TB_SAFE_P256,
+                                          .crypto = sign,
+                                          .value = tb_span(fx_scalar, 32),
+                                          .inactive = true});
+    object(nvm, (struct card_object_spec){.cls = CARD_PRIVATE,
+                                          .id = TB_BYTES(0x0E),
+                                          .access = 0,
+                                          .key_type = TB_SAFE_P256,
+                                          .crypto = agree | make,
+                                          .value = tb_span(fx_scalar, 32)});
+
+    r = card_perso_public_of(TB_SAFE_P256, tb_span(fx_scalar, 32), &b);
+    assert(r == 0);
+    object(nvm, (struct card_object_spec){.cls = CARD_PUBLIC,
+                                          .id = TB_BYTES(0x01),
+                                          .label = tb_span_str("client key"),
+                                          .access = 3,
+                                          .key_type = TB_SAFE_P256,
+                                          .crypto = sign,
+                                          .hash = 7,
+                                          .value = tb_buf_span(&b)});
+    object(nvm, (struct card_object_spec){.cls = CARD_PUBLIC,
+                                          .id = TB_BYTES(0x04),
+                                          .label = tb_span_str("ecdhe key"),
+                                          .access = 3,
+                                          .key_type = TB_SAFE_P256_VOLATILE,
+                                          .crypto = agree});
+    object(nvm, (struct card_object_spec){.cls = CARD_PUBLIC,
+                                          .id = TB_BYTES(0x05),
+                                          .label = tb_span_str("peer key"),
+                                          .access = 3,
+                                          .key_type = TB_SAFE_P256_VOLATILE,
+                                          .crypto = sign | agree,
+                                          .hash = 7});
+    object(nvm, (struct card_object_spec){.cls = CARD_PUBLIC,
+                                          .id = TB_BYTES(0x30, 0x30, 0x37),
+                                          .label = tb_span_str("zariot"),
+                                          .access = 1,
+                                          .key_type = TB_SAFE_P256,
+                                          .crypto = sign});
+    b.n = 0;
+    r = card_perso_public_of(TB_SAFE_RSA2048, tb_span(fx_rsa_pkcs1, fx_rsa_pkcs1_n), &b);
+    assert(r == 0);
+    object(nvm, (struct card_object_spec){.cls = CARD_PUBLIC,
+                                          .id = TB_BYTES(0x0A),
+                                          .label = tb_span_str("rsa"),
+                                          .access = 3,
+                                          .key_type = TB_SAFE_RSA2048,
+                                          .crypto = sign,
+                                          .hash = 7,
+                                          .value = tb_buf_span(&b)});
+    object(nvm, (struct card_object_spec){.cls = CARD_PUBLIC,
+                                          .id = TB_BYTES(0x0B),
+                                          .label = tb_span_str("brainpool"),
+                                          .access = 3,
+                                          .key_type = TB_SAFE_BP256,
+                                          .crypto = sign | agree,
+                                          .hash = 7});
+    /* not usable: write only, read only */
+    object(nvm, (struct card_object_spec){.cls = CARD_PUBLIC,
+                                          .id = TB_BYTES(0x0D),
+                                          .access = 2,
+                                          .key_type = TB_SAFE_P256,
+                                          .crypto = agree});
+    (void)r;
+}
+
+static void others(struct card_nvm *nvm) {
+    uint8_t cert[FX_CA_LEN], psk[16];
+
+    for (size_t i = 0; i < sizeof cert; i++)
+        cert[i] = fx_cert_byte(i);
+    for (size_t i = 0; i < sizeof psk; i++)
+        psk[i] = (uint8_t)i;
+    object(nvm, (struct card_object_spec){.cls = CARD_SECRET,
+                                          .id = TB_BYTES(0x06),
+                                          .label = tb_span_str("psk"),
+                                          .key_type = TB_SAFE_HMAC,
+                                          .crypto = TB_SAFE_CAN_DERIVE,
+                                          .value = tb_span(psk, sizeof psk)});
+    object(nvm, (struct card_object_spec){.cls = CARD_SECRET,
+                                          .id = TB_BYTES(0x07),
+                                          .key_type = TB_SAFE_HMAC,
+                                          .crypto = TB_SAFE_CAN_DERIVE,
+                                          .key_derivation = TB_SAFE_HKDF,
+                                          .value = tb_span(psk, sizeof psk)});
+    object(nvm, (struct card_object_spec){.cls = CARD_FILE,
+                                          .id = TB_BYTES(0x02),
+                                          .label = tb_span_str("cert 02"),
+                                          .access = 1,
+                                          .file_usage = TB_SAFE_FILE_X509,
+                                          .value = tb_span(cert, FX_CERT_LEN),
+                                          .capacity = 512});
+    object(nvm, (struct card_object_spec){.cls = CARD_FILE,
+                                          .id = TB_BYTES(0x03),
+                                          .label = tb_span_str("ca"),
+                                          .access = 1,
+                                          .file_usage = TB_SAFE_FILE_X509,
+                                          .value = tb_span(cert, FX_CA_LEN)});
+    object(nvm, (struct card_object_spec){.cls = CARD_FILE,
+                                          .id = TB_BYTES(0x08),
+                                          .label = tb_span_str("endpoint"),
+                                          .access = 3,
+                                          .value = tb_span_str("8883 hub.example")});
+    object(nvm, (struct card_object_spec){.cls = CARD_FILE,
+                                          .id = TB_BYTES(0x09),
+                                          .label = tb_span_str("empty"),
+                                          .access = 1,
+                                          .capacity = 64});
+    object(nvm, (struct card_object_spec){.cls = CARD_FILE,
+                                          .id = TB_BYTES(0x0D),
+                                          .access = 0,
+                                          .value = tb_span_str("unreadable")});
+}
+
+static void change_knobs(struct card_profile *p, const char *knobs) {
+    char text[256], *save = NULL;
+
+    if (!knobs)
+        return;
+    assert(strlen(knobs) < sizeof text);
+    strcpy(text, knobs);
+    for (char *knob = strtok_r(text, " ", &save); knob; knob = strtok_r(NULL, " ", &save)) {
+        char *value = strchr(knob, '=');
+        int r;
+
+        assert(value);
+        *value++ = '\0';
+        r = card_profile_set(p, knob, value);
+        assert(r == 0);
+        (void)r;
+    }
+}
+
+static void applets(struct card_nvm *nvm, const char *knobs) {
+    static const char *const profiles[] = {"gsma", "thales", "orange", "ntt"};
+
+    for (size_t i = 0; tb_safe_aids[i].len; i++) {
+        struct card_profile p = *card_profile_find(profiles[i]);
+        int r;
+
+        change_knobs(&p, knobs);
+        r = card_perso_applet(nvm, tb_span(tb_safe_aids[i].aid, tb_safe_aids[i].len), 0, &p);
+        assert(r == 0);
+        (void)r;
+    }
+}
+
+void fx_personalise(struct card_nvm *nvm, const char *knobs) {
+    const struct card_identity id = {.iccid = "89000123456789012345",
+                                     .imsi = "001010123456789",
+                                     .spn = "testbed red",
+                                     .msisdn = "+12025550123",
+                                     .smsc = "+12025550199"};
+    int r = card_perso_identity(nvm, &id);
+
+    assert(r == 0);
+    (void)r;
+    applets(nvm, knobs);
+    keys(nvm);
+    others(nvm);
+}
+
+struct card *fx_card(const char *knobs, struct card_nvm **ret_nvm) {
+    struct card_config cfg = {0};
+    struct tb_span atr;
+    struct card *card;
+    int r = 0;
+
+    *ret_nvm = cfg.nvm = card_nvm_mem_new(0);
+    assert(cfg.nvm);
+    fx_personalise(cfg.nvm, knobs);
+    card = card_new(&cfg, &r);
+    assert(card);
+    r = card_power_on(card, &atr);
+    assert(r == 0);
+    return card;
+}
+
+uint16_t fx_transact(struct card *card, struct tb_span cmd, struct tb_span *ret_data) {
+    static uint8_t rsp[TB_APDU_MAX_RSP];
+    struct tb_buf b = TB_BUF(rsp);
+    struct tb_span data;
+    uint16_t sw = 0;
+    int r = card_transact(card, cmd, &b);
+
+    assert(r == 0);
+    r = tb_rapdu_parse(tb_buf_span(&b), &data, &sw);
+    assert(r == 0);
+    if (ret_data)
+        *ret_data = data;
+    return sw;
+}
+
+const char *fx_run(struct card *card, const char *hex) {
+    static char text[2 * TB_APDU_MAX_RSP + 1];
+    static uint8_t cmd[TB_APDU_MAX_CMD];
+    struct tb_buf b = TB_BUF(cmd), out = tb_buf(text, sizeof text - 1);
+    struct tb_span data;
+    uint8_t sw[2];
+    uint16_t v;
+    int r = tb_hex_decode_loose(tb_span_str(hex), &b);
+
+    assert(r == 0);
+    v = fx_transact(card, tb_buf_span(&b), &data);
+    sw[0] = (uint8_t)(v >> 8);
+    sw[1] = (uint8_t)v;
+    tb_put_hex(&out, data, TB_HEX_UPPER);
+    tb_put_hex(&out, tb_span(sw, 2), TB_HEX_UPPER);
+    text[out.n] = '\0';
+    return text;
+}
