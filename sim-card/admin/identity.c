@@ -13,6 +13,7 @@ enum {
     TAG_INSTANCE = 0xC6,
     TAG_PROFILE = 0xC7,
     TAG_KNOB = 0xC8, /* name=value */
+    TAG_ATR = 0xC9,
 };
 
 void card_identity_encode(const struct card_subscriber *sub, struct tb_buf *out) {
@@ -23,6 +24,8 @@ void card_identity_encode(const struct card_subscriber *sub, struct tb_buf *out)
     tb_put_tlv(out, TAG_MSISDN, tb_span_str(sub->msisdn));
     tb_put_tlv(out, TAG_SMSC, tb_span_str(sub->smsc));
     tb_put_tlv_u8(out, TAG_MNC_DIGITS, sub->mnc_digits);
+    if (sub->atr_len)
+        tb_put_tlv(out, TAG_ATR, tb_span(sub->atr, sub->atr_len));
 }
 
 /* Text of at most cap - 1 bytes; digits only, unless free is set. */
@@ -55,6 +58,12 @@ static bool take_identity(struct tb_tlv e, struct card_subscriber *s) {
         if (e.value.n != 1 || (e.value.p[0] != 2 && e.value.p[0] != 3))
             return false;
         s->mnc_digits = e.value.p[0];
+        return true;
+    case TAG_ATR:
+        if (e.value.n < 2 || e.value.n > sizeof s->atr)
+            return false;
+        memcpy(s->atr, e.value.p, e.value.n);
+        s->atr_len = (uint8_t)e.value.n;
         return true;
     default:
         return true;

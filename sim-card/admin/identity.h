@@ -3,7 +3,7 @@
  */
 #include "os/os.h"
 
-enum { CARD_IDENTITY_RECORD_MAX = 128, CARD_APPLET_RECORD_MAX = 1024 };
+enum { CARD_IDENTITY_RECORD_MAX = 160, CARD_APPLET_RECORD_MAX = 1024 };
 
 void card_identity_encode(const struct card_subscriber *sub, struct tb_buf *out);
 int card_identity_decode(struct tb_span record, struct card_subscriber *ret) TB_CHECKED;

@@ -39,12 +39,15 @@ int card_perso_identity(struct card_nvm *nvm, const struct card_identity *id) {
         (id->imsi && !copy_digits(id->imsi, 6, CARD_IMSI_MAX, s.imsi)) ||
         !copy_digits(id->msisdn, 0, CARD_NUMBER_MAX, s.msisdn) ||
         !copy_digits(id->smsc, 0, CARD_NUMBER_MAX, s.smsc) || strlen(spn) > CARD_SPN_MAX ||
-        s.mnc_digits < 2 || s.mnc_digits > 3)
+        s.mnc_digits < 2 || s.mnc_digits > 3 || id->atr.n == 1 || id->atr.n > sizeof s.atr)
         return TB_ERANGE;
     for (const char *c = spn; *c; c++)
         if (*c < 0x20 || *c > 0x7E)
             return TB_ERANGE;
     memcpy(s.spn, spn, strlen(spn) + 1);
+    s.atr_len = (uint8_t)id->atr.n;
+    if (id->atr.n)
+        memcpy(s.atr, id->atr.p, id->atr.n);
     card_identity_encode(&s, &b);
     return tb_buf_ok(&b) ? write_one(nvm, tb_span(&key, 1), tb_buf_span(&b)) : TB_ERANGE;
 }

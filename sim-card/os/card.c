@@ -15,7 +15,7 @@ static const uint8_t default_atr[] = {
 };
 
 struct card *card_new(const struct card_config *cfg, int *ret_err) {
-    struct tb_span atr = cfg->atr.n ? cfg->atr : tb_span(default_atr, sizeof default_atr);
+    struct tb_span atr = cfg->atr;
     struct card *card;
     int r;
 
@@ -31,14 +31,17 @@ struct card *card_new(const struct card_config *cfg, int *ret_err) {
     card->nvm = cfg->nvm;
     card->on_command = cfg->on_command;
     card->user = cfg->user;
-    card->atr_len = (uint8_t)atr.n;
-    memcpy(card->atr, atr.p, atr.n);
     r = card_load(card);
     if (r < 0) {
         card_free(card);
         *ret_err = r;
         return NULL;
     }
+    if (!atr.n)
+        atr = card->sub.atr_len ? tb_span(card->sub.atr, card->sub.atr_len)
+                                : tb_span(default_atr, sizeof default_atr);
+    card->atr_len = (uint8_t)atr.n;
+    memcpy(card->atr, atr.p, atr.n);
     return card;
 }
 

@@ -81,6 +81,7 @@ struct card_file {
 struct card_subscriber {
     char iccid[21], imsi[16], spn[17], msisdn[21], smsc[21];
     uint8_t mnc_digits;
+    uint8_t atr[CARD_ATR_MAX], atr_len; /* 0: the default ATR */
 };
 
 struct card {

@@ -1,0 +1,75 @@
+/* What is on a card, without secrets. */
+#include "simcard/list.h"
+
+#include "iotsafe/object.h"
+
+int card_each_applet(const struct card *card,
+                     int (*fn)(const struct card_applet_info *applet, void *user), void *user) {
+    for (size_t i = 0; i < card->apps_n; i++) {
+        const struct card_app *app = &card->apps[i];
+        const struct card_applet_info info = {
+            .aid = tb_span(app->aid, app->aid_len),
+            .instance = app->instance->number,
+            .profile = &app->profile,
+        };
+        int r = fn(&info, user);
+
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+static struct card_object_spec spec_of(const struct card_object *o) {
+    struct card_object_spec spec = {
+        .cls = (enum card_object_class)o->cls,
+        .id = card_object_id(o),
+        .label = card_object_label(o),
+        .access = o->access,
+        .key_type = o->key_type,
+        .key_usage = o->key_usage,
+        .crypto = o->crypto,
+        .sign_alg = o->sign_alg,
+        .hash = o->hash,
+        .key_agreement = o->key_agreement,
+        .key_derivation = o->key_derivation,
+        .file_usage = o->file_usage,
+        .inactive = !o->active,
+        .pair = tb_span(o->pair, o->pair_len),
+        .capacity = o->capacity,
+    };
+
+    if (spec.cls == CARD_PUBLIC || spec.cls == CARD_FILE)
+        spec.value = card_object_value(o);
+    return spec;
+}
+
+/* The instance with the smallest number above n, NULL when there is none. */
+static const struct card_instance *next_instance(const struct card *card, int n) {
+    const struct card_instance *next = NULL;
+
+    for (const struct card_instance *in = card->instances; in; in = in->next)
+        if (in->number > n && (!next || in->number < next->number))
+            next = in;
+    return next;
+}
+
+int card_each_object(const struct card *card,
+                     int (*fn)(uint8_t instance, const struct card_object_spec *spec, void *user),
+                     void *user) {
+    const struct card_instance *in;
+
+    for (int n = -1; (in = next_instance(card, n)); n = in->number)
+        for (size_t i = 0; i < in->n; i++) {
+            const struct card_object_spec spec = spec_of(in->v[i]);
+            int r = fn(in->number, &spec, user);
+
+            if (r != 0)
+                return r;
+        }
+    return 0;
+}
+
+void card_imsi(const struct card *card, char ret[16]) {
+    memcpy(ret, card->sub.imsi, sizeof card->sub.imsi);
+}
