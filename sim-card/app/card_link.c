@@ -1,0 +1,407 @@
+#include "card_link.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "tb/apdu.h"
+#include "tb/log.h"
+#include "tb/loop.h"
+#include "tb/vpcd.h"
+
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
+
+struct card_link {
+    uv_loop_t *loop;
+    struct card *card;
+    const struct card_link_ops *ops;
+    void *user;
+    enum card_link_mode mode;
+    struct tb_addr addr;
+
+    bool inserted, closing, powered;
+    bool warned; /* that the reader cannot be reached: once per outage */
+    struct tb_connect *dialing;
+    struct tb_listener *listener;
+    struct tb_conn *waiting;  /* a reader that came while another one was served; not read from */
+    struct tb_conn *conn;     /* until its on_closed() */
+    bool replacing;           /* conn is being closed in order to come back at once */
+    unsigned closing_waiting; /* readers dismissed while waiting whose end we still have to hear */
+    struct tb_deadline retry;
+    bool retry_closed;
+    unsigned backoff_ms;
+    uint8_t out[TB_VPCD_HEADER +
+                TB_VPCD_MAX]; /* one reply frame: header and body go out in one write */
+};
+
+/* Without an answer from us the reader's kernel may hold back its next segment until it sees an ACK
+ * (Nagle against delayed ACK, 40 ms). A reply carries the ACK; where no reply follows a read, we
+ * ask the kernel to send it now. */
+static void ack_now(struct tb_conn *c) {
+    int on = 1;
+
+    /* Fails on a Unix socket, which has no such trap. */
+    (void)setsockopt(tb_conn_fd(c), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
+static void reply(struct card_link *l, struct tb_conn *c, size_t n) {
+    struct tb_buf header = tb_buf(l->out, TB_VPCD_HEADER);
+    struct tb_span frame = tb_span(l->out, TB_VPCD_HEADER + n);
+
+    tb_put_be16(&header, (uint16_t)n);
+    /* A negative answer means that the reader took nothing for a megabyte; the connection closes by
+     * itself. */
+    (void)tb_conn_write(c, &frame, 1);
+}
+
+static int power_on(struct card_link *l, bool cold) {
+    struct tb_span atr;
+    int r = cold || !l->powered ? card_power_on(l->card, &atr) : card_reset(l->card);
+
+    if (r < 0) {
+        tb_error_log("link", "the card does not start: %s", tb_strerror(r));
+        return r;
+    }
+    l->powered = true;
+    l->ops->on_reset(cold, l->user);
+    return 0;
+}
+
+static void power_off(struct card_link *l) {
+    if (l->powered)
+        card_power_off(l->card);
+    l->powered = false;
+}
+
+static void transact(struct card_link *l, struct tb_conn *c, struct tb_span command) {
+    struct tb_buf rsp = tb_buf(l->out + TB_VPCD_HEADER, TB_VPCD_MAX);
+    int r;
+
+    if (!l->powered) {
+        /* Card emulators of the field answer all the same, and readers have been written against
+         * them. */
+        tb_debug("link", "command without power: switching on");
+        (void)power_on(l, true);
+    }
+    r = card_transact(l->card, command, &rsp);
+    if (r < 0 || rsp.n < 2) {
+        /* A reply of length 0 would make the reader eject the card: whatever happens, a status word
+         * goes out. */
+        tb_error_log("link", "the card failed on a command: %s", tb_strerror(r));
+        rsp.n = 0;
+        tb_put_be16(&rsp, TB_SW_UNKNOWN);
+    }
+    reply(l, c, rsp.n);
+}
+
+static void send_atr(struct card_link *l, struct tb_conn *c) {
+    struct tb_span atr = card_atr(l->card);
+    struct tb_buf body = tb_buf(l->out + TB_VPCD_HEADER, TB_VPCD_MAX);
+
+    tb_put(&body, atr);
+    reply(l, c, body.n);
+}
+
+/* True when the frame was answered. */
+static bool on_frame(struct card_link *l, struct tb_conn *c, struct tb_span body) {
+    if (body.n > 1) {
+        transact(l, c, body);
+        return true;
+    }
+    if (body.n == 0)
+        return false; /* means nothing on the way from reader to card */
+    switch (body.p[0]) {
+    case TB_VPCD_POWER_ON:
+        (void)power_on(l, true);
+        return false;
+    case TB_VPCD_POWER_OFF:
+        power_off(l);
+        return false;
+    case TB_VPCD_RESET:
+        (void)power_on(l, false);
+        return false;
+    case TB_VPCD_GET_ATR:
+        send_atr(l, c);
+        return true;
+    default:
+        tb_debug("link", "unknown control frame %02X ignored", body.p[0]);
+        return false;
+    }
+}
+
+static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
+    struct card_link *l = user;
+    struct tb_span in = data, body;
+    bool answered = false;
+
+    while (tb_vpcd_next(&in, &body) > 0)
+        answered = on_frame(l, c, body);
+    if (!answered || in.n > 0)
+        ack_now(c);
+    else
+        l->backoff_ms = BACKOFF_MIN_MS; /* this was a reader: when it goes, look for it soon */
+    return data.n - in.n;
+}
+
+static void finish_close(struct card_link *l) {
+    if (!l->closing || l->conn || l->dialing || l->closing_waiting > 0 || !l->retry_closed)
+        return;
+    l->ops->on_closed(l->user);
+    free(l);
+}
+
+static void linked(struct card_link *l, struct tb_conn *c);
+static void dial(struct card_link *l);
+
+/* The next attempt to have a reader, unless the card is out. */
+static void come_back(struct card_link *l) {
+    struct tb_conn *next = l->waiting;
+    bool at_once = l->replacing;
+
+    l->replacing = false;
+    if (l->closing || !l->inserted)
+        return;
+    if (l->mode == CARD_LINK_LISTEN) {
+        l->waiting = NULL;
+        if (next)
+            linked(l, next);
+        return;
+    }
+    if (at_once) {
+        dial(l);
+        return;
+    }
+    tb_deadline_start(&l->retry, l->backoff_ms);
+    l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MAX_MS ? l->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
+static void on_conn_closed(int why, void *user) {
+    struct card_link *l = user;
+    const char *reason = "card reset";
+
+    if (why)
+        reason = tb_strerror(why);
+    else if (l->closing)
+        reason = "card stopped";
+    else if (!l->inserted)
+        reason = "card removed";
+    l->conn = NULL;
+    power_off(l);
+    tb_info("link", "reader lost: %s", reason);
+    l->ops->on_unlinked(reason, l->user);
+    come_back(l);
+    finish_close(l);
+}
+
+static const struct tb_conn_ops conn_ops = {.on_data = on_data, .on_closed = on_conn_closed};
+
+static void linked(struct card_link *l, struct tb_conn *c) {
+    l->conn = c;
+    l->warned = false;
+    tb_conn_set_ops(c, &conn_ops, l);
+    l->ops->on_linked(l->user);
+    tb_conn_resume(c);
+}
+
+/* A reader that waits: nothing is read, so nothing is heard of it before its turn, but its end when
+ * we close. */
+static size_t on_waiting_data(struct tb_conn *c, struct tb_span data, void *user) {
+    (void)c;
+    (void)data;
+    (void)user;
+    return 0;
+}
+
+static void on_waiting_closed(int why, void *user) {
+    struct card_link *l = user;
+
+    (void)why;
+    l->closing_waiting--;
+    finish_close(l);
+}
+
+static const struct tb_conn_ops waiting_ops = {.on_data = on_waiting_data,
+                                               .on_closed = on_waiting_closed};
+
+static void drop_waiting(struct card_link *l) {
+    if (!l->waiting)
+        return;
+    l->closing_waiting++;
+    tb_conn_close(l->waiting, 0);
+    l->waiting = NULL;
+}
+
+static void on_connected(int status, struct tb_conn *c, void *user) {
+    struct card_link *l = user;
+    char text[300];
+
+    l->dialing = NULL;
+    if (status < 0) {
+        if (!l->warned && status != UV_ECANCELED)
+            tb_info("link", "no reader at %s yet (%s); waiting for it",
+                    tb_addr_str(&l->addr, text, sizeof text), tb_strerror(status));
+        l->warned = true;
+        come_back(l);
+        finish_close(l);
+        return;
+    }
+    linked(l, c);
+    if (l->closing || !l->inserted)
+        tb_conn_close(c, 0);
+}
+
+static void dial(struct card_link *l) {
+    int r;
+
+    if (l->dialing || l->conn)
+        return; /* on its way; come_back() follows */
+    r = tb_conn_connect(l->loop, &l->addr, &conn_ops, l, on_connected, &l->dialing);
+    if (r < 0)
+        on_connected(r, NULL, l);
+}
+
+static void on_retry(void *arg) {
+    dial(arg);
+}
+
+static void on_reader(struct tb_listener *listener, void *user) {
+    struct card_link *l = user;
+    struct tb_conn *c;
+    int r = tb_listener_accept(listener, &waiting_ops, l, &c);
+
+    if (r < 0) {
+        tb_warn("link", "cannot accept a reader: %s", tb_strerror(r));
+        return;
+    }
+    if (!l->conn) {
+        linked(l, c);
+        return;
+    }
+    tb_info("link", "another reader waits until the present one leaves");
+    tb_conn_pause(c);
+    drop_waiting(l);
+    l->waiting = c;
+}
+
+static int start_listening(struct card_link *l) {
+    int r = tb_listener_open(l->loop, &l->addr, on_reader, l, &l->listener);
+
+    if (r == 0)
+        l->addr = *tb_listener_addr(l->listener); /* keep the port for the next time */
+    return r;
+}
+
+static void stop_listening(struct card_link *l) {
+    if (l->listener)
+        tb_listener_close(l->listener);
+    l->listener = NULL;
+    drop_waiting(l);
+}
+
+int card_link_open(uv_loop_t *loop, struct card *card, enum card_link_mode mode,
+                   const struct tb_addr *at, bool inserted, const struct card_link_ops *ops,
+                   void *user, struct card_link **ret) {
+    struct card_link *l = calloc(1, sizeof *l);
+    int r;
+
+    if (!l)
+        abort();
+    l->loop = loop;
+    l->card = card;
+    l->mode = mode;
+    l->addr = *at;
+    l->ops = ops;
+    l->user = user;
+    l->backoff_ms = BACKOFF_MIN_MS;
+    if (mode == CARD_LINK_LISTEN) {
+        /* Also when removed: the address is claimed and its port known from the start. */
+        r = start_listening(l);
+        if (r < 0) {
+            free(l);
+            return r;
+        }
+        if (!inserted)
+            stop_listening(l);
+    }
+    tb_deadline_init(loop, &l->retry, on_retry, l);
+    l->inserted = inserted;
+    if (inserted && mode == CARD_LINK_DIAL)
+        dial(l);
+    *ret = l;
+    return 0;
+}
+
+void card_link_remove(struct card_link *l) {
+    l->inserted = false;
+    l->replacing = false;
+    tb_deadline_stop(&l->retry);
+    stop_listening(l);
+    if (l->dialing)
+        tb_conn_cancel(l->dialing);
+    if (l->conn)
+        tb_conn_close(l->conn, 0);
+}
+
+int card_link_insert(struct card_link *l) {
+    int r;
+
+    if (l->inserted)
+        return 0;
+    if (l->mode == CARD_LINK_LISTEN) {
+        r = start_listening(l);
+        if (r < 0)
+            return r;
+    }
+    l->inserted = true;
+    l->backoff_ms = BACKOFF_MIN_MS;
+    l->warned = false;
+    if (l->mode == CARD_LINK_DIAL) {
+        /* A connection that is still closing comes back by itself, and then at once. */
+        l->replacing = l->conn != NULL;
+        dial(l);
+    }
+    return 0;
+}
+
+int card_link_replace(struct card_link *l) {
+    if (!l->inserted)
+        return TB_ESTATE;
+    if (l->conn) {
+        l->replacing = true;
+        tb_conn_close(l->conn, 0);
+    }
+    return 0;
+}
+
+bool card_link_inserted(const struct card_link *l) {
+    return l->inserted;
+}
+
+bool card_link_linked(const struct card_link *l) {
+    return l->conn != NULL;
+}
+
+bool card_link_powered(const struct card_link *l) {
+    return l->powered;
+}
+
+const struct tb_addr *card_link_addr(const struct card_link *l) {
+    return &l->addr;
+}
+
+static void on_retry_closed(uv_handle_t *h) {
+    struct card_link *l = h->data;
+
+    l->retry_closed = true;
+    finish_close(l);
+}
+
+void card_link_close(struct card_link *l) {
+    if (l->closing)
+        return;
+    card_link_remove(l);
+    l->closing = true;
+    l->retry.timer.data = l;
+    tb_deadline_close(&l->retry, on_retry_closed);
+}

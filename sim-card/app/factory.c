@@ -1,0 +1,421 @@
+#include "factory.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <openssl/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "certificate_text.h"
+#include "factory_keys.h"
+
+enum { MAX_FILE = 65535, MAX_SECRET = 64 };
+
+/* What a section has become. */
+struct made {
+    const struct cardfile_entry *from;
+    EVP_PKEY *public; /* [key] [public] with a value */
+    X509 *cert;       /* [certificate] */
+    struct made *next;
+};
+
+struct factory {
+    const struct cardfile *f;
+    const struct factory_options *opt;
+    struct card_nvm *nvm;
+    struct made *made; /* latest first */
+    json_t *record, *applets, *keys, *certificates, *credentials;
+    struct tb_error *e;
+};
+
+static struct tb_span span_of(const struct cardfile_bytes *b) {
+    return tb_span(b->p, b->n);
+}
+
+static struct made *remember(struct factory *fy, const struct cardfile_entry *from) {
+    struct made *m = calloc(1, sizeof *m);
+
+    if (!m)
+        abort();
+    m->from = from;
+    m->next = fy->made;
+    fy->made = m;
+    return m;
+}
+
+static struct made *made_of(struct factory *fy, enum cardfile_kind kind, const char *name) {
+    const struct cardfile_entry *from = cardfile_find(fy->f, kind, name);
+
+    for (struct made *m = fy->made; m; m = m->next)
+        if (m->from == from)
+            return m;
+    return NULL;
+}
+
+/* Identity, PINs, applets. */
+
+static int make_identity(struct factory *fy) {
+    const struct cardfile *f = fy->f;
+    struct card_identity id = {.iccid = f->iccid,
+                               .imsi = f->imsi,
+                               .spn = f->spn,
+                               .msisdn = f->msisdn,
+                               .smsc = f->smsc,
+                               .mnc_digits = f->mnc_digits,
+                               .atr = span_of(&f->atr)};
+    int r = card_perso_identity(fy->nvm, &id);
+
+    if (r < 0)
+        return tb_error_set(fy->e, r, f->path, 0, "[card] is outside the limits of a card: %s",
+                            tb_strerror(r));
+    json_object_set_new(fy->record, "iccid", json_string(f->iccid));
+    if (f->imsi)
+        json_object_set_new(fy->record, "imsi", json_string(f->imsi));
+    return 0;
+}
+
+static int make_pin(struct factory *fy, const struct cardfile_entry *at) {
+    struct card_pin_spec spec = {.pin = at->text, .puk = at->puk, .enabled = at->enabled};
+    int r;
+
+    spec.ref = strcmp(at->name, "pin1") == 0   ? CARD_PIN1
+               : strcmp(at->name, "pin2") == 0 ? CARD_PIN2
+                                               : CARD_ADM1;
+    r = card_perso_pin(fy->nvm, &spec);
+    return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
+}
+
+static int make_applet(struct factory *fy, const struct cardfile_entry *at) {
+    const char *name = at->profile ? at->profile : card_profile_names()[0];
+    const struct cardfile_entry *own = cardfile_find(fy->f, CARDFILE_PROFILE, name);
+    int r = card_perso_applet(fy->nvm, span_of(&at->id), (uint8_t)at->instance,
+                              own ? &own->knobs : card_profile_find(name));
+
+    if (r < 0)
+        return factory_refused(fy->f, at, r, fy->e);
+    json_array_append_new(fy->applets,
+                          json_pack("{s:o, s:s, s:i}", "aid", card_json_upper_hex(span_of(&at->id)),
+                                    "profile", name, "instance", (int)at->instance));
+    return 0;
+}
+
+/* Keys and secrets. */
+
+static int record_key(struct factory *fy, const struct made *m) {
+    const struct cardfile_entry *at = m->from;
+    uint8_t storage[CARD_RSA_SPKI_MAX], digest[32];
+    struct tb_buf bytes = TB_BUF(storage);
+    unsigned char *spki = NULL;
+    int n = i2d_PUBKEY(m->public, &spki);
+    bool ok = n > 0 && EVP_Digest(spki, (size_t)n, digest, NULL, EVP_sha256(), NULL) == 1 &&
+              factory_public_bytes(m->public, &bytes) == 0;
+
+    OPENSSL_free(spki);
+    if (!ok)
+        return factory_refused(fy->f, at, TB_ECRYPTO, fy->e);
+    json_array_append_new(
+        fy->keys, json_pack("{s:s, s:o, s:i, s:s*, s:o, s:o}", "name", at->name, "id",
+                            card_json_upper_hex(span_of(&at->id)), "instance", (int)at->instance,
+                            "label", at->label, "public", card_json_hex(tb_buf_span(&bytes)),
+                            "spki_sha256", card_json_hex(tb_span(digest, sizeof digest))));
+    return 0;
+}
+
+static int make_key(struct factory *fy, const struct cardfile_entry *at) {
+    EVP_PKEY *public = NULL;
+    struct made *m;
+    int r = at->kind == CARDFILE_KEY ? factory_key(fy->f, at, fy->nvm, &public, fy->e)
+                                     : factory_public(fy->f, at, fy->nvm, &public, fy->e);
+
+    if (r < 0 || !public)
+        return r;
+    m = remember(fy, at);
+    m->public = public;
+    return at->kind == CARDFILE_KEY ? record_key(fy, m) : 0;
+}
+
+static int make_secret(struct factory *fy, const struct cardfile_entry *at) {
+    uint8_t random[MAX_SECRET];
+    struct tb_span value = at->text ? tb_span_str(at->text) : span_of(&at->hex);
+    struct card_object_spec spec = {
+        .cls = CARD_SECRET,
+        .id = span_of(&at->id),
+        .label = at->label ? tb_span_str(at->label) : TB_SPAN_NONE,
+        .access = at->access,
+        .key_type = TB_SAFE_HMAC,
+        .crypto = at->functions,
+        .key_derivation = at->derivation,
+    };
+    int r = 0;
+
+    if (at->random) {
+        if (RAND_bytes(random, (int)at->random) != 1)
+            r = TB_ECRYPTO;
+        value = tb_span(random, at->random);
+    }
+    spec.value = value;
+    if (r == 0)
+        r = card_perso_object(fy->nvm, (uint8_t)at->instance, &spec);
+    if (r == 0 && at->psk_identity) {
+        json_t *credential = json_pack("{s:s, s:s}", "kind", "psk", "identity", at->psk_identity);
+
+        if (fy->opt->export_secrets)
+            json_object_set_new(credential, "secret", card_json_hex(value));
+        json_array_append_new(fy->credentials, credential);
+    }
+    tb_wipe(random, sizeof random);
+    return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
+}
+
+/* Certificates. */
+
+static int certificate_failed(struct factory *fy, const struct cardfile_entry *at, int r,
+                              const char *what) {
+    return tb_error_set(fy->e, r, fy->f->path, at->line, "[certificate %s]: %s", at->name, what);
+}
+
+static int issue(struct factory *fy, const struct cardfile_entry *at, EVP_PKEY *key, X509 **ret) {
+    struct tb_pki_request req = {
+        .role = TB_PKI_CLIENT,
+        .common_name = at->cn ? at->cn : fy->f->iccid,
+        .organization = at->organization,
+        .not_before_s = -24L * 3600, /* a device's clock may be slow */
+        .not_after_s = (long)at->days * 24 * 3600,
+    };
+    int r;
+
+    if (!fy->opt->issuer)
+        return certificate_failed(
+            fy, at, TB_ENOTFOUND,
+            "has to be issued: give the CA with --issuer-cert and --issuer-key "
+            "(the hub makes one with 'iot-hub init-ca'), or a finished one with 'from = FILE'");
+    r = tb_pki_issue(fy->opt->issuer, key, &req, ret);
+    return r < 0 ? certificate_failed(fy, at, r, tb_strerror(r)) : 0;
+}
+
+static int load_certificate(struct factory *fy, const struct cardfile_entry *at, EVP_PKEY *key,
+                            X509 **ret) {
+    char *path = cardfile_path(fy->f, at->from);
+    struct tb_error why = {0};
+    X509 *cert;
+    int r = tb_pki_cert_load(path, &cert, &why);
+
+    free(path);
+    if (r < 0)
+        return certificate_failed(fy, at, r, why.message);
+    if (EVP_PKEY_eq(X509_get0_pubkey(cert), key) != 1) {
+        X509_free(cert);
+        ERR_clear_error();
+        return certificate_failed(fy, at, TB_EPARSE, "'from' names a certificate for another key");
+    }
+    *ret = cert;
+    return 0;
+}
+
+static int make_certificate(struct factory *fy, const struct cardfile_entry *at) {
+    const struct made *key = made_of(fy, CARDFILE_KEY, at->key);
+    struct made *m;
+    X509 *cert;
+    int r =
+        at->from ? load_certificate(fy, at, key->public, &cert) : issue(fy, at, key->public, &cert);
+
+    if (r < 0)
+        return r;
+    m = remember(fy, at);
+    m->cert = cert;
+    return 0;
+}
+
+static void record_certificate(struct factory *fy, const struct made *m) {
+    json_t *files = json_array(), *fingerprint = card_json_fingerprint(m->cert);
+
+    if (!fingerprint)
+        abort(); /* of a certificate that has just been made or parsed */
+    for (const struct cardfile_entry *at = fy->f->first; at; at = at->next)
+        if (at->kind == CARDFILE_FILE && at->certificate &&
+            strcmp(at->certificate, m->from->name) == 0)
+            json_array_append_new(files,
+                                  json_pack("{s:i, s:o, s:s}", "instance", (int)at->instance, "id",
+                                            card_json_upper_hex(span_of(&at->id)), "format",
+                                            at->format == CARDFILE_PEM ? "pem" : "der"));
+    json_array_append_new(
+        fy->certificates,
+        json_pack("{s:s, s:s, s:o, s:o, s:O, s:o, s:o}", "name", m->from->name, "key", m->from->key,
+                  "files", files, "subject", card_json_subject(m->cert), "fingerprint", fingerprint,
+                  "not_after", card_json_not_after(m->cert), "pem", card_json_pem(m->cert)));
+    json_array_append_new(fy->credentials,
+                          json_pack("{s:s, s:o, s:o}", "kind", "x509", "certificate",
+                                    card_json_pem(m->cert), "fingerprint", fingerprint));
+}
+
+/* Files. */
+
+static int put_certificate(struct factory *fy, const struct cardfile_entry *at,
+                           struct tb_buf *out) {
+    const struct made *m = made_of(fy, CARDFILE_CERTIFICATE, at->certificate);
+    X509 *cert = m ? m->cert : fy->opt->issuer ? fy->opt->issuer->cert : NULL;
+    unsigned char *der = NULL;
+    json_t *pem;
+    int n;
+
+    if (!cert)
+        return tb_error_set(
+            fy->e, TB_ENOTFOUND, fy->f->path, at->line,
+            "[file %s] wants the issuer's certificate: give --issuer-cert and --issuer-key",
+            at->name);
+    if (at->format == CARDFILE_PEM) {
+        pem = card_json_pem(cert);
+        tb_put(out, tb_span(json_string_value(pem), json_string_length(pem)));
+        json_decref(pem);
+        return 0;
+    }
+    n = i2d_X509(cert, &der);
+    if (n <= 0)
+        return factory_refused(fy->f, at, TB_ECRYPTO, fy->e);
+    tb_put(out, tb_span(der, (size_t)n));
+    OPENSSL_free(der);
+    return 0;
+}
+
+static int put_file(struct factory *fy, const struct cardfile_entry *at, struct tb_buf *out) {
+    char *path = cardfile_path(fy->f, at->from);
+    FILE *in = fopen(path, "rb");
+    size_t n = 0;
+    int r = 0;
+
+    if (in)
+        n = fread(out->p, 1, out->cap, in);
+    if (!in || ferror(in))
+        r = tb_error_set(fy->e, -errno, fy->f->path, at->line, "[file %s] from = %s: %s", at->name,
+                         path, tb_strerror(-errno));
+    else if (fgetc(in) != EOF)
+        r = tb_error_set(fy->e, TB_ERANGE, fy->f->path, at->line,
+                         "[file %s] from = %s: larger than %zu bytes", at->name, path, out->cap);
+    if (in)
+        fclose(in);
+    free(path);
+    if (r == 0)
+        out->n = n;
+    return r;
+}
+
+static int make_file(struct factory *fy, const struct cardfile_entry *at) {
+    static uint8_t storage[MAX_FILE];
+    struct tb_buf content = TB_BUF(storage);
+    struct card_object_spec spec = {
+        .cls = CARD_FILE,
+        .id = span_of(&at->id),
+        .label = at->label ? tb_span_str(at->label) : TB_SPAN_NONE,
+        .access = at->access,
+        .file_usage = at->file_usage,
+        .capacity = at->capacity,
+    };
+    int r = 0;
+
+    if (at->certificate)
+        r = put_certificate(fy, at, &content);
+    else if (at->from)
+        r = put_file(fy, at, &content);
+    else
+        tb_put(&content, at->text ? tb_span_str(at->text) : span_of(&at->hex));
+    if (r < 0)
+        return r;
+    if (at->capacity && content.n > at->capacity)
+        return tb_error_set(fy->e, TB_ESPACE, fy->f->path, at->line,
+                            "[file %s]: %zu bytes do not fit into its capacity of %u", at->name,
+                            content.n, at->capacity);
+    spec.value = tb_buf_span(&content);
+    r = card_perso_object(fy->nvm, (uint8_t)at->instance, &spec);
+    return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
+}
+
+static int make_entry(struct factory *fy, const struct cardfile_entry *at) {
+    switch (at->kind) {
+    case CARDFILE_PIN:
+        return make_pin(fy, at);
+    case CARDFILE_APPLET:
+        return make_applet(fy, at);
+    case CARDFILE_KEY:
+    case CARDFILE_PUBLIC:
+        return make_key(fy, at);
+    case CARDFILE_SECRET:
+        return make_secret(fy, at);
+    case CARDFILE_CERTIFICATE:
+        return make_certificate(fy, at);
+    case CARDFILE_FILE:
+        return make_file(fy, at);
+    case CARDFILE_SET:
+    case CARDFILE_CARD:
+    case CARDFILE_PROFILE:
+    case CARDFILE_KINDS:
+        break;
+    }
+    return 0;
+}
+
+static int make_all(struct factory *fy) {
+    /* A section may refer to one further down: keys come before certificates, these before the
+     * files they fill. */
+    static const enum cardfile_kind order[] = {
+        CARDFILE_PIN,    CARDFILE_APPLET,      CARDFILE_KEY,  CARDFILE_PUBLIC,
+        CARDFILE_SECRET, CARDFILE_CERTIFICATE, CARDFILE_FILE,
+    };
+    int r = make_identity(fy);
+
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        for (const struct cardfile_entry *at = fy->f->first; at && r == 0; at = at->next)
+            if (at->kind == order[i])
+                r = make_entry(fy, at);
+    for (const struct cardfile_entry *at = fy->f->first; at && r == 0; at = at->next)
+        if (at->kind == CARDFILE_CERTIFICATE)
+            record_certificate(fy, made_of(fy, CARDFILE_CERTIFICATE, at->name));
+    return r;
+}
+
+/* The ATR as the finished card will send it. */
+static int record_atr(struct factory *fy) {
+    struct card_config cfg = {.nvm = fy->nvm};
+    int r = 0;
+    struct card *card = card_new(&cfg, &r);
+
+    if (!card)
+        return tb_error_set(fy->e, r, fy->f->path, 0, "the finished card does not start: %s",
+                            tb_strerror(r));
+    json_object_set_new(fy->record, "atr", card_json_upper_hex(card_atr(card)));
+    card_free(card);
+    return 0;
+}
+
+int factory_make(const struct cardfile *f, const struct factory_options *opt, struct card_nvm *nvm,
+                 json_t **ret_record, struct tb_error *e) {
+    struct factory fy = {.f = f, .opt = opt, .nvm = nvm, .e = e};
+    int r;
+
+    fy.record = json_object();
+    fy.applets = json_array();
+    fy.keys = json_array();
+    fy.certificates = json_array();
+    fy.credentials = json_array();
+    r = make_all(&fy);
+    if (r == 0)
+        r = record_atr(&fy);
+    json_object_set_new(fy.record, "applets", fy.applets);
+    json_object_set_new(fy.record, "keys", fy.keys);
+    json_object_set_new(fy.record, "certificates", fy.certificates);
+    json_object_set_new(fy.record, "credentials", fy.credentials);
+    while (fy.made) {
+        struct made *m = fy.made;
+
+        fy.made = m->next;
+        EVP_PKEY_free(m->public);
+        X509_free(m->cert);
+        free(m);
+    }
+    if (r < 0) {
+        json_decref(fy.record);
+        return r;
+    }
+    *ret_record = fy.record;
+    return 0;
+}
