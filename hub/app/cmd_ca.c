@@ -285,6 +285,7 @@ int hub_cmd_ca(int argc, char **argv) {
     }
     if (!c) {
         fprintf(stderr, "%s: %s is wanted\n", cli.program, cli.args_doc);
+        tb_cli_done(&cli, &o);
         return 2;
     }
     r = hub_cmd_registry(cli.program, o.state);

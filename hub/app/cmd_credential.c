@@ -79,6 +79,7 @@ int hub_cmd_credential(int argc, char **argv) {
         verb++;
     if (!names[verb] || args.n > 2 || (verb > 0 && args.n < 2)) {
         fprintf(stderr, "%s: %s is wanted\n", cli.program, cli.args_doc);
+        tb_cli_done(&cli, &o);
         return 2;
     }
     r = hub_cmd_registry(cli.program, o.state);

@@ -70,6 +70,7 @@ int hub_cmd_import(int argc, char **argv) {
     tb_cli_parse(&cli, argc, argv, &o, &files);
     if (files.n == 0) {
         fprintf(stderr, "iot-hub import: a file is wanted\n");
+        tb_cli_done(&cli, &o);
         return 2;
     }
     r = hub_cmd_registry(cli.program, o.state);

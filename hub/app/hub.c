@@ -1,5 +1,6 @@
 #include "app/hub.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,13 +233,15 @@ static int version_of(const char *text, const char *option, int *ret, struct tb_
 static int start_ctl(struct hub *h, struct tb_error *e) {
     char text[300];
     struct tb_addr at;
-    int err;
+    int err = 0;
 
-    snprintf(text, sizeof text, "%s/ctl", h->opt.state);
-    err = tb_addr_parse(h->opt.common.ctl ? h->opt.common.ctl : text, &at, e);
-    if (err == 0 && !h->opt.common.ctl && strlen(at.host) < strlen(text))
+    if (h->opt.common.ctl)
+        err = tb_addr_parse(h->opt.common.ctl, &at, e);
+    else if (snprintf(text, sizeof text, "%s/ctl", h->opt.state) >= (int)sizeof text ||
+             tb_addr_parse(text, &at, e) < 0)
         err =
-            tb_error_set(e, -ENAMETOOLONG, text, 0, "too long for a socket: choose one with --ctl");
+            tb_error_set(e, -ENAMETOOLONG, h->opt.state, 0,
+                         "too long for a socket in it: choose one with --ctl, and --broker-socket");
     if (err == 0)
         err = tb_ctl_open(tb_loop_uv(h->loop), &at, "iot-hub", hub_verbs, on_quit, h, &h->ctl, e);
     if (err < 0)
@@ -316,8 +319,16 @@ static int start_front(struct hub *h, struct tb_error *e) {
     return 0;
 }
 
-/* The front keeps these names: it reads the files again when the trusted CAs change. */
+/* Addresses that others are told, and the broker's configuration, need a path that does not depend
+ * on where we are. The front keeps the names of its files: it reads them again when the trusted CAs
+ * change. */
 static void name_own_files(struct hub_options *o) {
+    char *whole = realpath(o->state, NULL);
+
+    if (!whole)
+        abort(); /* it was opened a moment ago */
+    free(o->state);
+    o->state = whole;
     if ((!o->cert && asprintf(&o->cert, "%s/server.crt", o->state) < 0) ||
         (!o->key && asprintf(&o->key, "%s/server.key", o->state) < 0))
         abort();
@@ -326,9 +337,10 @@ static void name_own_files(struct hub_options *o) {
 int hub_start(struct hub *h, struct tb_error *e) {
     int err = hub_registry_open(h->opt.state, &h->registry, e);
 
+    if (err < 0)
+        return err;
     name_own_files(&h->opt);
-    if (err == 0)
-        err = start_ctl(h, e);
+    err = start_ctl(h, e);
     if (err == 0)
         err = start_watch(h, e);
     if (err == 0)

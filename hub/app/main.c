@@ -66,39 +66,54 @@ static void allow_descriptors(void) {
     }
 }
 
-static int run(int argc, char **argv) {
-    struct hub h = {0};
-    struct tb_strv args;
+/* What parsing alone does not find. 0, or the exit code. */
+static int check(const struct hub_options *opt, const struct tb_strv *args) {
+    static const char *const commands[] = {"ca", "import", "credential", NULL};
+    const bool json = opt->common.log_format && strcmp(opt->common.log_format, "json") == 0;
     struct tb_error e = {0};
-    int code;
 
-    tb_cli_parse(&cli, argc, argv, &h.opt, &args);
-    if (args.n > 0) {
-        static const char *const commands[] = {"ca", "import", "credential", NULL};
-        const char *near = tb_nearest(args.v[0], commands);
+    if (args->n > 0) {
+        const char *near = tb_nearest(args->v[0], commands);
 
-        fprintf(stderr, "iot-hub: no command \"%s\"%s%s\n", args.v[0],
+        fprintf(stderr, "iot-hub: no command \"%s\"%s%s\n", args->v[0],
                 near ? ", did you mean " : "", near ? near : "");
         return 2;
     }
-    if (!h.opt.state) {
+    if (!opt->state) {
         fprintf(stderr, "iot-hub: --state DIR is wanted\n");
         return 2;
     }
-    if (tb_log_setup(h.opt.common.log_level,
-                     h.opt.common.log_format && strcmp(h.opt.common.log_format, "json") == 0,
-                     &e) < 0) {
-        fprintf(stderr, "iot-hub: %s\n", e.message);
+    if (tb_log_setup(opt->common.log_level, json, &e) < 0) {
+        hub_cmd_fail("iot-hub", &e);
         return 2;
     }
+    return 0;
+}
+
+static int serve(struct hub *h) {
+    struct tb_error e = {0};
+    int code;
+
     allow_descriptors();
-    h.loop = tb_loop_new(true);
-    if (hub_start(&h, &e) < 0) {
+    h->loop = tb_loop_new(true);
+    if (hub_start(h, &e) < 0) {
         hub_cmd_fail("iot-hub", &e);
-        tb_loop_stop(h.loop, 1);
+        tb_loop_stop(h->loop, 1);
     }
-    code = tb_loop_run(h.loop);
-    hub_done(&h);
+    code = tb_loop_run(h->loop);
+    hub_done(h);
+    return code;
+}
+
+static int run(int argc, char **argv) {
+    struct hub h = {0};
+    struct tb_strv args;
+    int code;
+
+    tb_cli_parse(&cli, argc, argv, &h.opt, &args);
+    code = check(&h.opt, &args);
+    if (code == 0)
+        code = serve(&h);
     tb_cli_done(&cli, &h.opt);
     return code;
 }

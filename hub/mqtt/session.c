@@ -37,7 +37,9 @@ struct hub_session {
     unsigned broker_life;
     bool answered;     /* CONNACK has been sent to the device */
     bool said_goodbye; /* DISCONNECT seen */
-    bool superseded;   /* the same device has connected again */
+    bool lost_broker;  /* the broker has ended the connection, for a reason of its own */
+    bool reported;
+    bool superseded; /* the same device has connected again */
 };
 
 static struct hub_session **bucket_of(struct hub_sessions *all, const char *device) {
@@ -48,24 +50,32 @@ static struct hub_session **bucket_of(struct hub_sessions *all, const char *devi
     return &all->bucket[h % BUCKETS];
 }
 
-static void maybe_gone(struct hub_session *s) {
-    if (s->tls || s->conn || s->connecting)
+/* Out of the table, and the hub is told. What is left is to get rid of the handles. */
+static void report_end(struct hub_session *s) {
+    if (s->reported)
         return;
+    s->reported = true;
     *s->link = s->next;
     if (s->next)
         s->next->link = s->link;
     s->all->count--;
-    /* That the broker as a whole is gone may be known only after its connections have ended. */
-    if (s->reason && strcmp(s->reason, "broker") == 0 &&
-        hub_broker_lives(s->broker) != s->broker_life)
-        s->reason = "broker-down";
     s->all->hooks.on_closed(s, s->reason ? s->reason : "error", s->all->hooks.user);
+}
+
+static void maybe_gone(struct hub_session *s) {
+    if (s->tls || s->conn || s->connecting)
+        return;
+    if (s->lost_broker && hub_broker_lives(s->broker) != s->broker_life)
+        s->reason = "broker-down";
+    report_end(s);
     hub_aliases_free(s->aliases);
     free(s->first);
     free(s);
 }
 
-/* The first reason stays. To the device goes close_notify, to the broker what is queued for it. */
+/* The first reason stays. To the device goes close_notify, to the broker what is queued for it.
+ * Told at once, but when the broker has ended the connection: that the broker as a whole is gone
+ * shows only a moment later. */
 static void end(struct hub_session *s, const char *reason) {
     if (!s->reason)
         s->reason = reason;
@@ -75,6 +85,8 @@ static void end(struct hub_session *s, const char *reason) {
         tb_conn_cancel(s->connecting);
     if (s->conn)
         tb_conn_finish(s->conn);
+    if (!s->lost_broker)
+        report_end(s);
 }
 
 /* A CONNACK of our own, then the end. */
@@ -217,6 +229,7 @@ static void on_broker_closed(int why, void *user) {
     s->conn = NULL;
     if (!s->reason && s->superseded)
         s->all->totals.taken_over++;
+    s->lost_broker = !s->reason && !s->said_goodbye && !s->superseded;
     end(s, s->said_goodbye ? "disconnect" : s->superseded ? "taken-over" : "broker");
     maybe_gone(s);
 }
@@ -428,9 +441,10 @@ unsigned hub_sessions_kick(struct hub_sessions *all, hub_session_fn *fn, void *u
     unsigned count = 0;
 
     for (unsigned i = 0; i < BUCKETS; i++) {
-        for (struct hub_session *s = all->bucket[i]; s; s = s->next) {
+        for (struct hub_session *s = all->bucket[i], *next; s; s = next) {
             const char *reason = "kicked";
 
+            next = s->next; /* who ends leaves the table */
             if (s->reason || !fn(s, &reason, user))
                 continue;
             kick(s, reason, TB_MQTT_5_ADMINISTRATIVE);
@@ -443,9 +457,12 @@ unsigned hub_sessions_kick(struct hub_sessions *all, hub_session_fn *fn, void *u
 
 void hub_sessions_close(struct hub_sessions *all) {
     for (unsigned i = 0; i < BUCKETS; i++) {
-        for (struct hub_session *s = all->bucket[i]; s; s = s->next) {
+        for (struct hub_session *s = all->bucket[i], *next; s; s = next) {
+            next = s->next;
             if (!s->reason)
                 kick(s, "shutdown", TB_MQTT_5_SHUTTING_DOWN);
+            s->lost_broker = false; /* it may be gone before the session is */
+            report_end(s);
         }
     }
 }

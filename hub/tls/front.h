@@ -25,9 +25,10 @@ struct hub_peer {
     const char *detail;    /* of a refusal: OpenSSL's words or "" */
 };
 
-struct hub_front_config {             /* texts are borrowed and outlive the front */
-    int min_version, max_version;     /* TLS1_2_VERSION … TLS1_3_VERSION */
-    const char *groups, *ciphers;     /* OpenSSL's lists; ciphers are those of TLS 1.2 */
+struct hub_front_config {         /* texts are borrowed and outlive the front */
+    int min_version, max_version; /* TLS1_2_VERSION … TLS1_3_VERSION */
+    char *groups;                 /* OpenSSL's list; its macro wants it writable, nobody writes */
+    const char *ciphers;          /* of TLS 1.2, in the same manner */
     const char *cert_file, *key_file; /* PEM, the hub's own; may be a chain */
     const char *keylog_file;          /* NULL: none. NSS key log, appended */
     bool resumption;                  /* session tickets, both versions */
