@@ -40,9 +40,9 @@ static json_t *load(const char *file, struct tb_error *e) {
 
 static void print(const char *file, const struct hub_import_report *r, bool json) {
     if (json) {
-        json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:i}", "file", file, "cards", (int)r->cards,
-                              "added", (int)r->added, "unchanged", (int)r->unchanged, "untrusted",
-                              (int)r->untrusted);
+        json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "file", file, "cards",
+                              (int)r->cards, "added", (int)r->added, "unchanged", (int)r->unchanged,
+                              "untrusted", (int)r->untrusted, "skipped", (int)r->skipped);
 
         json_dumpf(o, stdout, JSON_COMPACT);
         putchar('\n');
@@ -51,6 +51,11 @@ static void print(const char *file, const struct hub_import_report *r, bool json
     }
     printf("%s: %u cards, %u credentials added, %u known already\n", file, r->cards, r->added,
            r->unchanged);
+    if (r->skipped > 0)
+        fprintf(stderr,
+                "iot-hub import: note: %u pre-shared keys left out, this hub has no listener for "
+                "them\n",
+                r->skipped);
     if (r->untrusted > 0)
         fprintf(stderr,
                 "iot-hub import: warning: %u certificates were issued by no CA this hub trusts; "

@@ -171,6 +171,7 @@ static int verb_import(struct tb_ctl_call *call, const json_t *request, json_t *
     json_object_set_new(reply, "added", json_integer(report.added));
     json_object_set_new(reply, "unchanged", json_integer(report.unchanged));
     json_object_set_new(reply, "untrusted", json_integer(report.untrusted));
+    json_object_set_new(reply, "skipped", json_integer(report.skipped));
     return 0;
 }
 

@@ -234,8 +234,13 @@ static int import_credential(struct import *in, const json_t *card, const json_t
     X509 *cert;
     int err;
 
+    if (kind && strcmp(kind, "psk") == 0) {
+        in->report.skipped++;
+        return 0;
+    }
     if (!kind || strcmp(kind, "x509") != 0)
-        return tb_error_set(e, TB_EUNSUP, NULL, 0, "kind: only \"x509\" is known, this is %s",
+        return tb_error_set(e, TB_EUNSUP, NULL, 0,
+                            "kind: \"x509\" or \"psk\" is wanted, this is %s",
                             kind ? kind : "missing");
     cert = pem ? parse_pem(pem) : NULL;
     if (!cert)

@@ -87,6 +87,7 @@ struct hub_import_report {
     unsigned cards, devices;   /* seen */
     unsigned added, unchanged; /* credentials */
     unsigned untrusted;        /* of those, issued by no CA this hub trusts */
+    unsigned skipped;          /* of kind "psk": no listener of this hub takes pre-shared keys */
 };
 
 /* One certificate for a device; iccid and imsi may be NULL. The device id must be

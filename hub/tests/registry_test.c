@@ -318,7 +318,7 @@ static void an_import_is_all_or_nothing_and_says_where(void **state) {
         TB_ESTATE, "belongs to device " ICCID);
     import_fails(b,
                  json_pack("{s:[O,{s:s,s:[{s:s}]}]}", "cards", good, "iccid", "8988247000000000002",
-                           "credentials", "kind", "psk"),
+                           "credentials", "kind", "rpk"),
                  TB_EUNSUP, "cards[1].credentials[0]: kind");
     import_fails(b,
                  json_pack("{s:[O,{s:s,s:[{s:s,s:s}]}]}", "cards", good, "iccid",
@@ -361,6 +361,22 @@ static void an_import_tells_who_will_be_refused(void **state) {
     X509_free(cert);
     json_decref(batch);
     tb_pki_ca_done(&other);
+}
+
+static void a_pre_shared_key_in_a_batch_is_left_out(void **state) {
+    struct bed *b = *state;
+    X509 *cert = issue(&b->ca, b->key, "a");
+    json_t *both = card(ICCID, "001010000000001", cert),
+           *batch = json_pack("{s:[o]}", "cards", both);
+    struct hub_import_report report;
+
+    json_array_insert_new(json_object_get(both, "credentials"), 0,
+                          json_pack("{s:s, s:s}", "kind", "psk", "identity", ICCID));
+    assert_int_equal(hub_registry_import(b->r, batch, NULL, "t", &report, NULL), 0);
+    assert_int_equal(report.added, 1);
+    assert_int_equal(report.skipped, 1);
+    X509_free(cert);
+    json_decref(batch);
 }
 
 static void device_ids_cannot_break_topics(void **state) {
@@ -420,6 +436,7 @@ int main(void) {
         with_bed(an_import_is_idempotent),
         with_bed(an_import_is_all_or_nothing_and_says_where),
         with_bed(an_import_tells_who_will_be_refused),
+        with_bed(a_pre_shared_key_in_a_batch_is_left_out),
         cmocka_unit_test(device_ids_cannot_break_topics),
         cmocka_unit_test(verdicts_follow_state_and_time),
     };
