@@ -3,12 +3,16 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <ini.h>
 
 /* inih keeps 50 bytes of a section's name and cuts longer ones silently. */
-enum { MAX_LINE = 8192, MAX_SECTION = 49 };
+enum { MAX_SECTION = 49 };
+#ifdef TB_INIH_LIMITS
+enum { MAX_LINE = 8192 };
+#endif
 
 /* inih calls back with neither line numbers nor section starts (build options that distributions
  * leave off), and cuts long lines silently. All three are known to whoever hands it the lines: so
@@ -21,6 +25,7 @@ struct reader {
     struct tb_error *e;
     int line;
     int result;
+    bool expected; /* an entry, from the line that inih has got last */
     char section[MAX_SECTION + 1];
 };
 
@@ -83,6 +88,9 @@ static char *next_line(char *dst, int cap, void *stream) {
     size_t skip = 0;
     int n;
 
+    /* inih would go on behind a line that says nothing, and tell at the end. */
+    if (r->expected && r->result == 0)
+        complain(r, TB_EPARSE, "neither 'key = value' nor '[section]'");
     if (r->result < 0)
         return NULL;
     r->line++;
@@ -94,6 +102,7 @@ static char *next_line(char *dst, int cap, void *stream) {
     /* Indentation is for people; to inih it would mean the continuation of a value. */
     skip += strspn(dst + skip, " \t");
     memmove(dst, dst + skip, (size_t)n - skip + 1);
+    r->expected = !strchr("[;#\r\n", dst[0]); /* nor at the end of an unfinished last line */
     if (dst[0] == '[')
         begin_section(r, dst);
     return r->result < 0 ? NULL : dst;
@@ -103,6 +112,7 @@ static int on_entry(void *user, const char *section, const char *name, const cha
     struct reader *r = user;
 
     (void)section; /* ours is the same, and known earlier */
+    r->expected = false;
     if (r->result == 0 && name && value) {
         if (name[0] == '\0')
             complain(r, TB_EPARSE, "a name is missing before '='");
@@ -114,18 +124,17 @@ static int on_entry(void *user, const char *section, const char *name, const cha
 
 int tb_config_read(const char *file, tb_config_fn *fn, void *user, struct tb_error *e) {
     struct reader r = {.file = file, .fn = fn, .user = user, .e = e};
-    int line;
 
     r.f = fopen(file, "re");
     if (!r.f)
         return tb_error_set(e, -errno, file, 0, "%s", strerror(errno));
+#ifdef TB_INIH_LIMITS /* elsewhere the limit is fixed when inih is built, and a longer line refused */
     ini_max_line = MAX_LINE;
     ini_use_stack = false;
     ini_initial_alloc = MAX_LINE;
-    line = ini_parse_stream(next_line, &r, on_entry, &r);
-    if (r.result == 0 && line != 0)
-        r.result = tb_error_set(e, TB_EPARSE, file, line > 0 ? line : 0,
-                                "neither 'key = value' nor '[section]'");
+#endif
+    if (ini_parse_stream(next_line, &r, on_entry, &r) < 0)
+        abort(); /* out of memory */
     fclose(r.f);
     return r.result;
 }

@@ -1,6 +1,6 @@
 #pragma once
-/* Logging of programs: "level component: message key=value", stderr, monotonic ms. Error = a person must
- * act; warn = we go on, and say so. Secrets never reach a log. */
+/* Logging of programs: "level component: message key=value", stderr, monotonic ms. Error = a person
+ * must act; warn = we go on, and say so. Secrets never reach a log. */
 #include "tb/error.h"
 
 enum tb_log_level { TB_LOG_ERROR, TB_LOG_WARN, TB_LOG_INFO, TB_LOG_DEBUG };
@@ -9,7 +9,8 @@ enum tb_log_level { TB_LOG_ERROR, TB_LOG_WARN, TB_LOG_INFO, TB_LOG_DEBUG };
 int tb_log_setup(const char *spec, int json, struct tb_error *e) TB_CHECKED;
 /* True when a message would be written: lets callers skip costly formatting. */
 int tb_log_enabled(const char *component, enum tb_log_level level);
-void tb_log(const char *component, enum tb_log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void tb_log(const char *component, enum tb_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #define tb_error_log(component, ...) tb_log(component, TB_LOG_ERROR, __VA_ARGS__)
 #define tb_warn(component, ...)      tb_log(component, TB_LOG_WARN, __VA_ARGS__)

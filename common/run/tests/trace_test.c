@@ -158,7 +158,25 @@ static void full_disk_ends_the_capture_not_the_program(void **state) {
 
 #define DIR_TEST(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
 
-int main(void) {
+/* For trace_test.py: a capture that tshark is to read. */
+static int write_sample(const char *path, const char *program) {
+    struct tb_error e;
+    struct tb_trace *t;
+
+    if (tb_trace_open(path, program, &t, &e) < 0) {
+        fprintf(stderr, "%s\n", e.message);
+        return 1;
+    }
+    tb_trace_apdu(t, TB_BYTES(0x00, 0xA4, 0x04, 0x00, 7, 0xA0, 0, 0, 0, 0x87, 0x10, 0x02),
+                  TB_BYTES(0x61, 0x10), "csim");
+    tb_trace_apdu(t, TB_BYTES(0x00, 0xB0, 0x00, 0x00, 5), TB_BYTES(1, 2, 3, 4, 5, 0x90, 0x00),
+                  NULL);
+    tb_trace_apdu(t, TB_BYTES(0x81, 0x84, 0x00, 0x00, 8), TB_BYTES(0x6A, 0x82), "get random");
+    tb_trace_close(t);
+    return 0;
+}
+
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         DIR_TEST(records_are_whole_for_all_lengths),
         DIR_TEST(capture_is_continued),
@@ -168,5 +186,7 @@ int main(void) {
         DIR_TEST(full_disk_ends_the_capture_not_the_program),
     };
 
+    if (argc == 3)
+        return write_sample(argv[1], argv[2]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
