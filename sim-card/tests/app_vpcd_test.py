@@ -125,8 +125,13 @@ class Vpcd(cardtest.CardCase):
             for id_ in ids:
                 self.assertTrue(ctl.reply(id_)["ok"])
             self.assertTrue(self.link.closed())
-            self.link = self.reader.accept()
-            self.assertEqual(self.link.atr(), cardtest.ATR_DEFAULT)
+            for _ in range(2):  # the first insertion may have got as far as a connection
+                self.link = self.reader.accept()
+                try:
+                    return self.assertEqual(self.link.atr(), cardtest.ATR_DEFAULT)
+                except ConnectionError:
+                    self.link.close()
+            self.fail("the card did not stay in")
 
     def test_reset_shows_the_reader_a_new_card(self):
         with self.daemon.ctl().subscribe() as ctl:
