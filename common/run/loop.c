@@ -60,6 +60,7 @@ static void watch_signal(struct tb_loop *l, uv_signal_t *s, int signum) {
 
 struct tb_loop *tb_loop_new(bool die_with_parent) {
     struct tb_loop *l = tb_xcalloc(1, sizeof *l);
+    int from_parent = 0;
 
     if (uv_loop_init(&l->uv) < 0)
         abort();
@@ -69,8 +70,9 @@ struct tb_loop *tb_loop_new(bool die_with_parent) {
     uv_idle_init(&l->uv, &l->stopper); /* always 0 */
     l->stopper.data = l;
     /* After the handlers stand: a parent that dies now still ends us in order. One that died before
-     * is covered by tb_child_start(), whose children start with SIGKILL as the signal. */
-    if (die_with_parent)
+     * is covered by tb_child_start(), whose children start with SIGKILL as the signal. A shell sets
+     * none: what it starts in the background lives on when it ends. */
+    if (die_with_parent && prctl(PR_GET_PDEATHSIG, &from_parent) == 0 && from_parent != 0)
         prctl(PR_SET_PDEATHSIG, SIGTERM);
     return l;
 }

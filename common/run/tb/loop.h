@@ -15,8 +15,8 @@ struct tb_loop;
 typedef void tb_stop_fn(void *arg);
 
 /* Ignores SIGPIPE, catches SIGINT and SIGTERM (a second one ends the process at once with 128 +
- * signal), and asks the kernel to send SIGTERM when the parent dies, if die_with_parent. Aborts on
- * out of memory. */
+ * signal), and, if die_with_parent, exchanges the signal that kills us when the parent dies for
+ * SIGTERM: a parent that set none (a shell) is outlived. Aborts on out of memory. */
 struct tb_loop *tb_loop_new(bool die_with_parent);
 uv_loop_t *tb_loop_uv(struct tb_loop *l);
 

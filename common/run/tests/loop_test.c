@@ -163,19 +163,41 @@ static void forgotten_handle_is_named_and_aborts(void **state) {
     assert_true(WIFSIGNALED(status));
 }
 
-static void sigpipe_is_ignored_and_parents_death_asked_for(void **state) {
+static void sigpipe_is_ignored(void **state) {
     struct sigaction sa;
-    int signum = 0;
     struct tb_loop *l = tb_loop_new(true);
 
     (void)state;
     assert_int_equal(sigaction(SIGPIPE, NULL, &sa), 0);
     assert_ptr_equal(sa.sa_handler, SIG_IGN);
-    assert_int_equal(prctl(PR_GET_PDEATHSIG, &signum), 0);
-    assert_int_equal(signum, SIGTERM);
+    tb_loop_stop(l, 0);
+    assert_int_equal(tb_loop_run(l), 0);
+}
+
+/* The signal that the kernel sends when the parent dies, for a loop of a process that was started
+ * with before. */
+static int parent_death_signal(int before, bool die_with_parent) {
+    struct tb_loop *l;
+    int after = -1;
+
+    prctl(PR_SET_PDEATHSIG, before);
+    l = tb_loop_new(die_with_parent);
+    prctl(PR_GET_PDEATHSIG, &after);
     prctl(PR_SET_PDEATHSIG, 0);
     tb_loop_stop(l, 0);
     assert_int_equal(tb_loop_run(l), 0);
+    return after;
+}
+
+static void parents_death_ends_in_order_what_it_would_have_killed(void **state) {
+    (void)state;
+    assert_int_equal(parent_death_signal(SIGKILL, true), SIGTERM);
+    assert_int_equal(parent_death_signal(SIGKILL, false), SIGKILL);
+}
+
+static void a_daemon_outlives_the_shell_that_started_it(void **state) {
+    (void)state;
+    assert_int_equal(parent_death_signal(0, true), 0);
 }
 
 static void count(void *arg) {
@@ -252,7 +274,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(late_hooks_run_at_once),
         cmocka_unit_test(second_signal_ends_at_once),
         cmocka_unit_test(forgotten_handle_is_named_and_aborts),
-        cmocka_unit_test(sigpipe_is_ignored_and_parents_death_asked_for),
+        cmocka_unit_test(sigpipe_is_ignored),
+        cmocka_unit_test(parents_death_ends_in_order_what_it_would_have_killed),
+        cmocka_unit_test(a_daemon_outlives_the_shell_that_started_it),
         cmocka_unit_test(deadline_is_restartable_and_never_early),
         cmocka_unit_test(clock_offset_moves_wall_time_only),
         cmocka_unit_test(timeout_factor_scales),
