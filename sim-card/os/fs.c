@@ -18,7 +18,7 @@ uint8_t fs_rule(const struct fs_node *node) {
     for (uint8_t i = 0; i < FS_RULES; i++)
         if (fs_rules[i].read == node->read && fs_rules[i].update == node->update)
             return (uint8_t)(i + 1);
-    assert(!"a file whose access rule is not in EF.ARR");
+    assert(false); /* a file whose access rule is not in EF.ARR */
     return 0;
 }
 
