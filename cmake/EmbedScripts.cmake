@@ -1,0 +1,11 @@
+# Writes FILES into a C file as the array scn_scripts.
+set(text "/* generated */\n#include \"host_internal.h\"\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+  string(APPEND text "static const unsigned char text_${name}[] = {${bytes}};\n")
+  string(APPEND table "    {\"${name}\", text_${name}, sizeof text_${name}},\n")
+endforeach()
+string(APPEND text "const struct scn_script scn_scripts[] = {\n${table}    {NULL, NULL, 0},\n};\n")
+file(WRITE ${OUTPUT} "${text}")

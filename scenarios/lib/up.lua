@@ -1,0 +1,70 @@
+-- `testbed up`: a hub, a factory-personalised card behind a modem and an idle device, until the user ends it. Prints where everything is.
+local kit, bed = ...
+local tb, settings = kit.tb, kit.settings
+
+local maker = bed.operator "red"
+local cloud = bed.hub { mqtt = "tls", trust = { maker } }
+local sim = maker:sim { profile = settings.profile }
+local dev = bed.device { sim = sim, model = settings.model }
+dev:modem_on()
+dev:sim_on()
+dev:agent_on(false)
+
+local function write(name, text)
+  local path = tb.path(name)
+  tb.write(path, text)
+  return path
+end
+
+local cert = write("client.pem", sim.certificate)
+local key = tb.path("client-key.pem")
+local keyref = tb.wait(tb.start("keyref", "iotsafe-keyref", { "--id", "01", "--cert", cert, "--out", key }, nil, false, 10000), 20000)
+if keyref ~= 0 then tb.broke("iotsafe-keyref failed, see log/keyref.log") end
+
+local conf = write("openssl.cnf", ([[
+# OpenSSL with the card's keys: OPENSSL_CONF=<this file> any-program …
+openssl_conf = init
+[init]
+providers = providers
+[providers]
+default = default
+iotsafe = iotsafe
+[default]
+activate = 1
+[iotsafe]
+module = %s
+transport = at:%s
+activate = 1
+]]):format(settings.module, dev.modem_ready.at.unix))
+
+local at = dev.modem_ready.at
+local bed_json = {
+  at = { pty = at.pty, tcp = at.tcp, unix = at.unix:gsub("^unix:", "") },
+  vpcd = dev.modem_ready.vpcd,
+  ctl = { card = tb.sock(sim.name .. ".ctl"), modem = tb.sock(dev.modem_name .. ".ctl"), device = tb.sock(dev.name .. ".ctl"),
+    hub = tb.sock("hub.ctl") },
+  hub = { mqtts = cloud.ready.mqtts },
+  openssl_conf = conf, key_ref = key, client_cert = cert, ca = cloud.state .. "/ca/server.pem",
+  device_id = dev.id, run_dir = tb.path("x"):sub(1, -3),
+}
+tb.write(tb.path("bed.json"), tb.encode(bed_json))
+tb.living()
+
+if settings.json then
+  tb.line(tb.encode(bed_json))
+else
+  local rows = {
+    { "AT port", at.pty .. "   (any terminal: picocom " .. at.pty .. ")" }, { "", "tcp:" .. at.tcp .. "   " .. at.unix },
+    { "hub MQTT/TLS", cloud.ready.mqtts }, { "device id", dev.id }, { "run folder", bed_json.run_dir },
+  }
+  for _, row in ipairs(rows) do tb.line(("  %-14s %s"):format(row[1], row[2])) end
+  tb.line("")
+  tb.line("Any OpenSSL program with the key in the card:")
+  tb.line(("  OPENSSL_CONF=%s \\\n    openssl s_client -cert %s \\\n    -key %s \\\n    -CAfile %s -connect %s"):format(conf, cert, key,
+    bed_json.ca, cloud.ready.mqtts))
+  tb.line("Send an APDU, an AT command, ask a daemon:")
+  tb.line("  ./testbed apdu 00A4040007A0000005590010    ./testbed at 'AT+CIMI'    ./testbed ctl card counters")
+  tb.line("")
+  tb.line("Ctrl-C ends it.")
+end
+tb.wait_quit()

@@ -1,0 +1,297 @@
+#include "suite.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* ---- collecting ---- */
+
+struct collect {
+    const struct scn_options *o;
+    struct scn_report *report;
+    char **files;
+    size_t n_files;
+};
+
+static int compare(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void add_file(struct collect *c, const char *path) {
+    c->files = realloc(c->files, (c->n_files + 1) * sizeof *c->files);
+    if (!c->files || !(c->files[c->n_files] = strdup(path)))
+        abort();
+    c->n_files++;
+}
+
+static int find_files(struct collect *c, const char *path, int depth) {
+    struct stat st;
+    struct dirent *entry;
+    DIR *d;
+
+    if (stat(path, &st) < 0) {
+        fprintf(stderr, "testbed: %s: %s\n", path, strerror(errno));
+        return 2;
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        add_file(c, path);
+        return 0;
+    }
+    d = depth < 4 ? opendir(path) : NULL;
+    while (d && (entry = readdir(d))) {
+        char sub[SCN_PATH];
+        size_t n = strlen(entry->d_name);
+
+        /* scenarios/lib and scenarios/runner hold no scenarios */
+        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "lib") == 0 ||
+            strcmp(entry->d_name, "runner") == 0)
+            continue;
+        snprintf(sub, sizeof sub, "%s/%s", path, entry->d_name);
+        if (stat(sub, &st) == 0 &&
+            (S_ISDIR(st.st_mode) || (n > 4 && strcmp(entry->d_name + n - 4, ".lua") == 0)))
+            find_files(c, sub, depth + 1);
+    }
+    if (d)
+        closedir(d);
+    return 0;
+}
+
+static bool selected(const struct scn_options *o, const char *axis, const char *value, bool *used) {
+    bool wanted = true;
+
+    for (int i = 0; i < o->n_set; i++) {
+        size_t n = strlen(axis);
+
+        if (strncmp(o->set[i], axis, n) == 0 && o->set[i][n] == '=') {
+            used[i] = true;
+            wanted = wanted && strcmp(o->set[i] + n + 1, value) == 0;
+        }
+    }
+    return wanted;
+}
+
+static bool filtered(const struct scn_options *o, const char *name, const json_t *tags) {
+    size_t i;
+    json_t *tag;
+
+    if (!o->filter || strstr(name, o->filter))
+        return false;
+    json_array_foreach((json_t *)(uintptr_t)tags, i,
+                       tag) if (strstr(json_string_value(tag), o->filter)) return false;
+    return true;
+}
+
+static void add_case(struct collect *c, const char *file, const json_t *declared,
+                     json_t *parameters) {
+    struct scn_case *x;
+    char name[sizeof x->name];
+    const char *axis;
+    json_t *value;
+    size_t n;
+    bool first = true;
+
+    n = (size_t)snprintf(name, sizeof name, "%s",
+                         json_string_value(json_object_get(declared, "name")));
+    json_object_foreach(parameters, axis, value) {
+        if (n < sizeof name)
+            n += (size_t)snprintf(name + n, sizeof name - n, "%s%s=%s", first ? "[" : ",", axis,
+                                  json_string_value(value));
+        first = false;
+    }
+    if (!first && n < sizeof name)
+        snprintf(name + n, sizeof name - n, "]");
+    if (filtered(c->o, name, json_object_get(declared, "tags")))
+        return;
+    x = scn_report_add(c->report);
+    snprintf(x->file, sizeof x->file, "%s", file);
+    snprintf(x->name, sizeof x->name, "%s", name);
+    x->parameters = json_deep_copy(parameters);
+}
+
+/* All combinations of the axes from the iter-th on. */
+static void combine(struct collect *c, const char *file, const json_t *declared, void *iter,
+                    json_t *parameters, bool *used) {
+    json_t *matrix = json_object_get(declared, "matrix"), *value;
+    size_t i;
+
+    if (!iter) {
+        add_case(c, file, declared, parameters);
+        return;
+    }
+    json_array_foreach(json_object_iter_value(iter), i, value) {
+        const char *axis = json_object_iter_key(iter), *text = json_string_value(value);
+
+        if (!text || !selected(c->o, axis, text, used))
+            continue;
+        json_object_set(parameters, axis, value);
+        combine(c, file, declared, json_object_iter_next(matrix, iter), parameters, used);
+        json_object_del(parameters, axis);
+    }
+}
+
+int scn_suite_collect(const struct scn_options *o, struct scn_report *report) {
+    struct collect c = {.o = o, .report = report};
+    bool used[SCN_MAX_SET] = {false};
+    int r = 0;
+
+    for (int i = 0; i < o->n_files && r == 0; i++)
+        r = find_files(&c, o->files[i], 0);
+    if (o->n_files == 0) {
+        char all[SCN_PATH];
+
+        snprintf(all, sizeof all, "%s/scenarios", scn_source_dir());
+        r = find_files(&c, all, 0);
+    }
+    qsort(c.files, c.n_files, sizeof *c.files, compare);
+    for (unsigned turn = 0; turn < (o->repeat ? o->repeat : 1) && r == 0; turn++)
+        for (size_t i = 0; i < c.n_files && r == 0; i++) {
+            struct tb_error e = {0};
+            json_t *declared = scn_scenario_read(c.files[i], &e), *parameters = json_object();
+
+            if (declared) {
+                combine(&c, c.files[i], declared,
+                        json_object_iter(json_object_get(declared, "matrix")), parameters, used);
+            } else {
+                fprintf(stderr, "testbed: %s\n", e.message);
+                r = 2;
+            }
+            json_decref(declared);
+            json_decref(parameters);
+        }
+    for (int i = 0; i < o->n_set && r == 0; i++)
+        if (!used[i]) {
+            fprintf(stderr, "testbed: --set %s: none of the scenarios has that axis\n", o->set[i]);
+            r = 2;
+        }
+    for (size_t i = 0; i < c.n_files; i++)
+        free(c.files[i]);
+    free(c.files);
+    if (r == 0 && report->n == 0) {
+        fprintf(stderr, "testbed: no scenario left to run\n");
+        r = 2;
+    }
+    return r;
+}
+
+/* ---- running ---- */
+
+struct suite {
+    const struct scn_options *o;
+    struct scn_report *report;
+    struct tb_loop *loop;
+    struct scn_host *host; /* the running case */
+    struct scn_folder folder;
+    size_t index;
+    bool keep, interrupted;
+    uv_idle_t next; /* frees the ended host and starts the next case outside of its callbacks */
+    int exit_code;
+    json_t *settings;
+};
+
+static void on_step(const char *text, void *user) {
+    struct suite *s = user;
+
+    scn_report_step(s->report, &s->report->cases[s->index], text);
+}
+
+static void on_next(uv_idle_t *idle);
+
+static void on_done(struct scn_host *h, void *user) {
+    struct suite *s = user;
+
+    (void)h;
+    uv_idle_start(&s->next, on_next);
+}
+
+static void finish_case(struct suite *s) {
+    struct scn_case *c = &s->report->cases[s->index];
+
+    c->result = *scn_host_result(s->host);
+    json_incref(c->result.notes);
+    c->ran = true;
+    scn_host_free(s->host);
+    s->host = NULL;
+    snprintf(c->folder, sizeof c->folder, "%s", s->folder.dir);
+    if (c->result.status == SCN_PASS || c->result.status == SCN_SKIP) {
+        scn_folder_remove(&s->folder, !s->keep && !s->o->out);
+        if (!s->keep && !s->o->out)
+            c->folder[0] = 0;
+    } else {
+        scn_folder_remove(&s->folder, false);
+    }
+    scn_report_end(s->report, c);
+    s->index++;
+}
+
+static int start_case(struct suite *s) {
+    struct scn_case *c = &s->report->cases[s->index];
+    struct scn_host_config cfg = {.loop = s->loop,
+                                  .folder = &s->folder,
+                                  .file = c->file,
+                                  .parameters = c->parameters,
+                                  .settings = s->settings,
+                                  .on_step = on_step,
+                                  .on_done = on_done,
+                                  .user = s};
+    struct tb_error e = {0};
+    char out[SCN_PATH];
+
+    scn_report_begin(s->report, c, s->index);
+    /* Several cases share --out as parent of numbered folders. */
+    if (s->o->out && s->report->n > 1)
+        snprintf(out, sizeof out, "%s/%02zu-%s", s->o->out, s->index + 1, c->name);
+    else if (s->o->out)
+        snprintf(out, sizeof out, "%s", s->o->out);
+    if (scn_folder_make(s->o->out ? out : NULL, &s->folder, &e) < 0) {
+        fprintf(stderr, "testbed: %s: %s\n", e.file, e.message);
+        return 3;
+    }
+    s->host = scn_host_start(&cfg);
+    return 0;
+}
+
+static void on_next(uv_idle_t *idle) {
+    struct suite *s = idle->data;
+
+    uv_idle_stop(idle);
+    if (s->host)
+        finish_case(s);
+    if (s->interrupted || s->index == s->report->n) {
+        tb_loop_stop(s->loop, 0);
+        return;
+    }
+    s->exit_code = start_case(s);
+    if (s->exit_code)
+        tb_loop_stop(s->loop, s->exit_code);
+}
+
+static void on_stop(void *arg) {
+    struct suite *s = arg;
+
+    s->interrupted = true;
+    if (s->host) {
+        scn_host_interrupt(s->host);
+        return;
+    }
+    if (!uv_is_closing((uv_handle_t *)&s->next))
+        uv_close((uv_handle_t *)&s->next, NULL);
+}
+
+int scn_suite_run(const struct scn_options *o, struct scn_report *report, bool keep) {
+    struct suite s = {.o = o, .report = report, .keep = keep};
+    unsigned seed = o->seed ? o->seed : (unsigned)time(NULL);
+
+    s.loop = tb_loop_new(false);
+    s.settings = json_pack("{s:i}", "seed", (int)seed);
+    uv_idle_init(tb_loop_uv(s.loop), &s.next);
+    s.next.data = &s;
+    uv_idle_start(&s.next, on_next);
+    tb_loop_on_stop(s.loop, on_stop, &s);
+    tb_loop_run(s.loop);
+    json_decref(s.settings);
+    return s.exit_code;
+}
