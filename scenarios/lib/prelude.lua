@@ -4,16 +4,18 @@ local tb, settings, scripts = ...
 
 -- ---- help for authors: errors at their line, with the nearest name ----
 
+-- Edits between two words; two letters swapped count as one.
 local function distance(a, b)
-  local row = {}
+  local before, last, row = {}, {}, {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
+    before, last, row = last, row, { [0] = i }
     for j = 1, #b do
       local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal, row[j] = row[j], best
+      row[j] = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + cost)
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], before[j - 2] + 1)
+      end
     end
   end
   return row[#b]

@@ -17,8 +17,8 @@ struct collect {
     size_t n_files;
 };
 
-static int compare(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+static int compare_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 static void add_file(struct collect *c, const char *path) {
@@ -112,25 +112,43 @@ static void add_case(struct collect *c, const char *file, const json_t *declared
     x->parameters = json_deep_copy(parameters);
 }
 
-/* All combinations of the axes from the iter-th on. */
-static void combine(struct collect *c, const char *file, const json_t *declared, void *iter,
-                    json_t *parameters, bool *used) {
-    json_t *matrix = json_object_get(declared, "matrix"), *value;
+enum { MAX_AXES = 16 };
+
+/* All combinations of the axes from the i-th on. */
+static void combine(struct collect *c, const char *file, const json_t *declared,
+                    const char *const *axes, json_t *parameters, bool *used) {
+    json_t *value;
     size_t i;
 
-    if (!iter) {
+    if (!axes[0]) {
         add_case(c, file, declared, parameters);
         return;
     }
-    json_array_foreach(json_object_iter_value(iter), i, value) {
-        const char *axis = json_object_iter_key(iter), *text = json_string_value(value);
+    json_array_foreach(json_object_get(json_object_get(declared, "matrix"), axes[0]), i, value) {
+        const char *text = json_string_value(value);
 
-        if (!text || !selected(c->o, axis, text, used))
+        if (!text || !selected(c->o, axes[0], text, used))
             continue;
-        json_object_set(parameters, axis, value);
-        combine(c, file, declared, json_object_iter_next(matrix, iter), parameters, used);
-        json_object_del(parameters, axis);
+        json_object_set(parameters, axes[0], value);
+        combine(c, file, declared, axes + 1, parameters, used);
+        json_object_del(parameters, axes[0]);
     }
+}
+
+/* Lua tables have no order: the axes are taken by name, so that a case has the same name in every
+ * run. */
+static void combine_all(struct collect *c, const char *file, const json_t *declared, bool *used) {
+    const char *axes[MAX_AXES + 1] = {NULL}, *key;
+    json_t *matrix = json_object_get(declared, "matrix"), *values, *parameters = json_object();
+    size_t n = 0;
+
+    json_object_foreach(matrix, key, values) {
+        if (n < MAX_AXES)
+            axes[n++] = key;
+    }
+    qsort(axes, n, sizeof axes[0], compare_text);
+    combine(c, file, declared, axes, parameters, used);
+    json_decref(parameters);
 }
 
 int scn_suite_collect(const struct scn_options *o, struct scn_report *report) {
@@ -146,21 +164,19 @@ int scn_suite_collect(const struct scn_options *o, struct scn_report *report) {
         snprintf(all, sizeof all, "%s/scenarios", scn_source_dir());
         r = find_files(&c, all, 0);
     }
-    qsort(c.files, c.n_files, sizeof *c.files, compare);
+    qsort(c.files, c.n_files, sizeof *c.files, compare_text);
     for (unsigned turn = 0; turn < (o->repeat ? o->repeat : 1) && r == 0; turn++)
         for (size_t i = 0; i < c.n_files && r == 0; i++) {
             struct tb_error e = {0};
-            json_t *declared = scn_scenario_read(c.files[i], &e), *parameters = json_object();
+            json_t *declared = scn_scenario_read(c.files[i], &e);
 
             if (declared) {
-                combine(&c, c.files[i], declared,
-                        json_object_iter(json_object_get(declared, "matrix")), parameters, used);
+                combine_all(&c, c.files[i], declared, used);
             } else {
                 fprintf(stderr, "testbed: %s\n", e.message);
                 r = 2;
             }
             json_decref(declared);
-            json_decref(parameters);
         }
     for (int i = 0; i < o->n_set && r == 0; i++)
         if (!used[i]) {
