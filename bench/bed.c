@@ -1,0 +1,274 @@
+#include "bed.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "peers.h"
+#include "simcard/card.h"
+#include "tb/ctl.h"
+#include "tb/loop.h"
+#include "tb/vpcd.h"
+
+static struct tb_pki_ca ca;
+static char ca_file[128], ca_key[128], card_cert[128];
+static unsigned cards;
+
+const struct tb_pki_ca *bench_ca(void) {
+    struct tb_error e = {0};
+
+    if (ca.cert)
+        return &ca;
+    snprintf(ca_file, sizeof ca_file, "%s/ca.pem", bench_dir());
+    snprintf(ca_key, sizeof ca_key, "%s/ca.key", bench_dir());
+    if (tb_pki_ca_init("Benchmark CA", 2, &ca) < 0 ||
+        tb_pki_ca_save(&ca, ca_file, ca_key, &e) < 0) {
+        fprintf(stderr, "iot-bench: no CA: %s\n", e.message);
+        return NULL;
+    }
+    return &ca;
+}
+
+const char *bench_ca_file(void) {
+    return ca_file;
+}
+
+const char *bench_card_cert(void) {
+    return card_cert;
+}
+
+static int save_certificate(const char *out) {
+    json_t *made = json_load_file(out, 0, NULL);
+    const char *pem = json_string_value(json_object_get(
+        json_array_get(
+            json_object_get(json_array_get(json_object_get(made, "cards"), 0), "credentials"), 0),
+        "certificate"));
+    FILE *f;
+    int r = TB_EPARSE;
+
+    snprintf(card_cert, sizeof card_cert, "%s/card-%u.pem", bench_dir(), cards);
+    f = pem ? fopen(card_cert, "we") : NULL;
+    if (f) {
+        r = fputs(pem, f) < 0 ? TB_ESTORE : 0;
+        fclose(f);
+    }
+    json_decref(made);
+    return r;
+}
+
+/* The factory's default card; its store's file name in store. */
+static int personalise(char *store, size_t cap) {
+    char program[1024], out[128], iccid[24], profile[1200];
+    const char *argv[] = {program, "personalise",
+                          profile, "--store",
+                          store,   "--issuer-cert",
+                          ca_file, "--issuer-key",
+                          ca_key,  "--iccid",
+                          iccid,   "--out",
+                          out,     NULL};
+
+    if (!bench_ca())
+        return TB_ECRYPTO;
+    cards++;
+    bench_program("sim-card", program, sizeof program);
+    snprintf(profile, sizeof profile, "%s/sim-card/profiles/factory.card", BENCH_SOURCE_DIR);
+    snprintf(store, cap, "%s/card-%u.db", bench_dir(), cards);
+    snprintf(out, sizeof out, "%s/card-%u.json", bench_dir(), cards);
+    snprintf(iccid, sizeof iccid, "8900010000000000%04u", 9000 + cards);
+    if (bench_tool(argv) < 0)
+        return TB_EPROTO;
+    return save_certificate(out);
+}
+
+static int copy_member(json_t *ready, const char *key, char *dst, size_t cap) {
+    const char *text = json_string_value(json_object_get(ready, key));
+
+    if (!text)
+        return TB_EPROTO;
+    snprintf(dst, cap, "%s",
+             strncmp(text, "unix:", 5) == 0 && strcmp(key, "ctl") != 0 ? text + 5 : text);
+    return 0;
+}
+
+static int start_card(const char *link_option, const char *at, json_t **ret_ready) {
+    char program[1024], store[128], ctl[160];
+    const char *argv[] = {program, "--store", store, link_option, at, "--ctl", ctl, NULL};
+    int r = personalise(store, sizeof store);
+
+    if (r < 0)
+        return r;
+    bench_program("sim-card", program, sizeof program);
+    snprintf(ctl, sizeof ctl, "unix:%s/card-%u.ctl", bench_dir(), cards);
+    *ret_ready = bench_daemon(argv);
+    return *ret_ready ? 0 : TB_EPROTO;
+}
+
+int bench_card_start(char *ret_addr, size_t addr_cap, char *ret_ctl, size_t ctl_cap) {
+    json_t *ready = NULL;
+    int r = start_card("--listen", "127.0.0.1:0", &ready);
+
+    if (r == 0)
+        r = copy_member(ready, "listen", ret_addr, addr_cap);
+    if (r == 0)
+        r = copy_member(ready, "ctl", ret_ctl, ctl_cap);
+    json_decref(ready);
+    return r;
+}
+
+int bench_vpcd_power_on(int fd) {
+    static const uint8_t on[] = {0, 1, TB_VPCD_POWER_ON};
+
+    return write(fd, on, sizeof on) == (ssize_t)sizeof on ? 0 : -EIO;
+}
+
+/* ---- waiting for the modem's card: its own first APDUs are not part of a figure ---- */
+
+struct waiting {
+    struct tb_ctl_client *ctl;
+    struct tb_deadline deadline;
+    int result;
+};
+
+static void wait_over(struct waiting *w, int result) {
+    if (w->result != 1)
+        return;
+    w->result = result;
+    tb_ctl_client_close(w->ctl);
+    tb_deadline_close(&w->deadline, NULL);
+}
+
+static void on_wait_event(struct tb_ctl_client *c, const json_t *event, void *user) {
+    const char *name = json_string_value(json_object_get(event, "event"));
+
+    (void)c;
+    if (name && strcmp(name, "card-inserted") == 0)
+        wait_over(user, 0);
+}
+
+static void on_wait_state(const json_t *reply, void *user) {
+    if (json_is_true(json_object_get(reply, "card")))
+        wait_over(user, 0);
+}
+
+static void on_wait_closed(int why, void *user) {
+    struct waiting *w = user;
+
+    (void)why;
+    if (w->result == 1) {
+        w->result = TB_ECLOSED;
+        tb_deadline_close(&w->deadline, NULL);
+    }
+}
+
+static void on_wait_late(void *user) {
+    wait_over(user, TB_ETIMEOUT);
+}
+
+static int wait_for_card(const char *ctl) {
+    static const struct tb_ctl_client_ops ops = {.on_event = on_wait_event,
+                                                 .on_closed = on_wait_closed};
+    struct waiting w = {.result = 1};
+    struct tb_error e = {0};
+    struct tb_addr at;
+    uv_loop_t loop;
+    int r = tb_addr_parse(ctl, &at, &e);
+
+    if (r < 0)
+        return r;
+    uv_loop_init(&loop);
+    tb_deadline_init(&loop, &w.deadline, on_wait_late, &w);
+    r = tb_ctl_client_open(&loop, &at, &ops, &w, &w.ctl);
+    if (r == 0) {
+        tb_deadline_start(&w.deadline, 20000);
+        tb_ctl_client_send(w.ctl, json_pack("{s:s}", "verb", "subscribe"), NULL, NULL);
+        tb_ctl_client_send(w.ctl, json_pack("{s:s}", "verb", "state"), on_wait_state, &w);
+    } else {
+        w.result = r;
+        tb_deadline_close(&w.deadline, NULL);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_loop_close(&loop);
+    if (w.result < 0)
+        fprintf(stderr, "iot-bench: the modem got no card: %s\n", tb_strerror(w.result));
+    return w.result;
+}
+
+int bench_modem_start(const char *name, bool real, struct bench_modem *ret) {
+    char program[1024], unix_at[160], pty[160], ctl[160], modem_ctl[160], dialled[32];
+    const char *argv[] = {program,    "--vpcd", "127.0.0.1:0", "--at-unix", unix_at,
+                          "--at-pty", pty,      "--ctl",       ctl,         NULL};
+    json_t *ready, *card = NULL, *at;
+    int r;
+
+    bench_program("sim-modem", program, sizeof program);
+    snprintf(unix_at, sizeof unix_at, "%s/%s.at", bench_dir(), name);
+    snprintf(pty, sizeof pty, "%s/%s.pty", bench_dir(), name);
+    snprintf(ctl, sizeof ctl, "unix:%s/%s.ctl", bench_dir(), name);
+    ready = bench_daemon(argv);
+    if (!ready)
+        return TB_EPROTO;
+    at = json_object_get(ready, "at");
+    r = copy_member(ready, "vpcd", ret->vpcd, sizeof ret->vpcd);
+    if (r == 0)
+        r = copy_member(at, "unix", ret->at_unix, sizeof ret->at_unix);
+    if (r == 0)
+        r = copy_member(at, "pty_slave", ret->at_pty, sizeof ret->at_pty);
+    if (r == 0)
+        r = copy_member(ready, "ctl", modem_ctl, sizeof modem_ctl);
+    if (r == 0)
+        r = real ? start_card("--vpcd", ret->vpcd, &card)
+                 : bench_peer(bench_echo_card_dial, ret->vpcd, dialled, sizeof dialled);
+    if (r == 0 && real)
+        r = copy_member(card, "ctl", ret->card_ctl, sizeof ret->card_ctl);
+    if (r == 0)
+        r = wait_for_card(modem_ctl);
+    json_decref(ready);
+    json_decref(card);
+    return r;
+}
+
+struct bench_memory_card {
+    struct card *card;
+    struct card_nvm *nvm;
+};
+
+int bench_memory_card_new(struct bench_memory_card **ret) {
+    struct bench_memory_card *m = calloc(1, sizeof *m);
+    struct tb_error e = {0};
+    struct tb_span atr;
+    char store[128];
+    int r = personalise(store, sizeof store);
+
+    if (!m)
+        abort();
+    if (r == 0)
+        r = card_nvm_sqlite_open(store, &m->nvm, &e);
+    if (r == 0) {
+        m->card = card_new(&(struct card_config){.nvm = m->nvm}, &r);
+        r = m->card ? card_power_on(m->card, &atr) : r;
+    }
+    if (r < 0) {
+        bench_memory_card_free(m);
+        return r;
+    }
+    *ret = m;
+    return 0;
+}
+
+int bench_memory_card_exchange(void *arg, struct tb_span cmd, struct tb_buf *rsp) {
+    struct bench_memory_card *m = arg;
+
+    return card_transact(m->card, cmd, rsp);
+}
+
+void bench_memory_card_free(struct bench_memory_card *m) {
+    if (!m)
+        return;
+    card_free(m->card);
+    card_nvm_free(m->nvm);
+    free(m);
+}
