@@ -68,7 +68,7 @@ void bench_pin(bool one_cpu) {
 
     if (!one_cpu || sched_getaffinity(0, sizeof allowed, &allowed) < 0)
         return;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
         if (CPU_ISSET(cpu, &allowed)) {
             CPU_ZERO(&set);
             CPU_SET(cpu, &set);
