@@ -53,7 +53,7 @@ local function operator(name)
   if operators[name] then return operators[name] end
   local state = ca_state()
   tool("ca-" .. name, "iot-hub", { "ca", "init", "--state", state, "--name", name })
-  operators[name] = new_operator { name = name, cert = state .. "/ca/" .. name .. ".pem",
+  operators[name] = new_operator { name = name, cert = state .. "/ca/" .. name .. ".crt",
     key = state .. "/ca/" .. name .. ".key" }
   return operators[name]
 end
@@ -122,11 +122,10 @@ local function hub(given)
   local o = options("hub", given, hub_options)
   if the_hub then error("one hub per scenario", 0) end
   local self = { name = "hub", ready = false, id = false, trust = o.trust or {}, state = ca_state(), args = false }
-  local args = { "--state", self.state, "--mqtts", "127.0.0.1:0" }
   for _, op in ipairs(self.trust) do
-    args[#args + 1] = "--trust"
-    args[#args + 1] = op.cert
+    tool("ca-trust-" .. op.name, "iot-hub", { "ca", "trust", op.name, "--state", self.state })
   end
+  local args = { "--state", self.state, "--mqtts", "127.0.0.1:0" }
   if o.resumption then args[#args + 1] = "--resumption" end
   self.args = args
   self.id, self.ready = daemon("hub", "iot-hub", args)
@@ -204,7 +203,7 @@ end
 -- connect = false: the device program is up, but does not open its session yet.
 function Device:agent_on(connect)
   local args = {
-    "--link", link_spec(self), "--hub", the_hub.ready.mqtts, "--server-name", "localhost", "--ca", the_hub.state .. "/ca/server.pem",
+    "--link", link_spec(self), "--hub", the_hub.ready.mqtts, "--server-name", "localhost", "--ca", the_hub.state .. "/ca/device.crt",
     "--cert", "card:02", "--key", "card:01", "--client-id", self.id, "--tls", self.tls,
     "--subscribe", ("devices/%s/command"):format(self.id), "--keylog", tb.path("tls.keys"), "--reconnect-min", "200", "--reconnect-max", "2000",
   }

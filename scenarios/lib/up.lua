@@ -44,7 +44,7 @@ local bed_json = {
   ctl = { card = tb.sock(sim.name .. ".ctl"), modem = tb.sock(dev.modem_name .. ".ctl"), device = tb.sock(dev.name .. ".ctl"),
     hub = tb.sock("hub.ctl") },
   hub = { mqtts = cloud.ready.mqtts },
-  openssl_conf = conf, key_ref = key, client_cert = cert, ca = cloud.state .. "/ca/server.pem",
+  openssl_conf = conf, key_ref = key, client_cert = cert, ca = cloud.state .. "/ca/device.crt",
   device_id = dev.id, run_dir = tb.path("x"):sub(1, -3),
 }
 tb.write(tb.path("bed.json"), tb.encode(bed_json))
