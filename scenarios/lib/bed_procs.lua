@@ -154,7 +154,7 @@ function Hub:restart()
   self.args[4] = self.ready.mqtts -- the address the devices know
   self.id, self.ready = daemon("hub", "iot-hub", self.args)
 end
-function Hub:broker_pid() return ask(self.id, "hub", { verb = "state" }).broker_pid end
+function Hub:kill_broker() tb.kill_pid(ask(self.id, "hub", { verb = "state" }).broker_pid) end
 
 -- ---- the device: modem, card and device program ----
 
@@ -237,6 +237,13 @@ end
 
 function Device:expect(name, fields, timeout) return wait_event(self.name, name, fields, timeout, 10000) end
 function Device:never(name, fields, timeout) wait_event(self.name, name, fields, timeout, 1000, true) end
+function Device:expect_modem(name, fields, timeout) return wait_event(self.modem_name, name, fields, timeout, 10000) end
+
+-- Ends the session; the device opens a new one.
+function Device:reconnect()
+  self:disconnect()
+  self:connect()
+end
 function Device:connect() ask(self.agent, self.name, { verb = "connect" }) end
 function Device:disconnect() ask(self.agent, self.name, { verb = "disconnect" }) end
 function Device:publish(topic, payload)

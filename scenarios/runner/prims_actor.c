@@ -193,7 +193,16 @@ static int p_wait(lua_State *L) {
     return wait_exit(L, s, ms);
 }
 
-/* pid(id) -> integer; log_tail(id) -> text */
+/* kill_pid(pid): SIGKILL for a process that an actor started, such as the broker behind the hub */
+static int p_kill_pid(lua_State *L) {
+    lua_Integer pid = luaL_checkinteger(L, 1);
+
+    if (pid <= 1 || kill((pid_t)pid, SIGKILL) < 0)
+        return luaL_error(L, "process %d cannot be killed", (int)pid);
+    return 0;
+}
+
+/* pid(id) -> integer */
 static int p_pid(lua_State *L) {
     struct scn_slot *s = check_slot(L, 1);
 
@@ -201,6 +210,6 @@ static int p_pid(lua_State *L) {
     return 1;
 }
 
-const luaL_Reg scn_actor_prims[] = {{"start", p_start}, {"request", p_request}, {"stop", p_stop},
-                                    {"kill", p_kill},   {"wait", p_wait},       {"pid", p_pid},
-                                    {NULL, NULL}};
+const luaL_Reg scn_actor_prims[] = {
+    {"start", p_start},       {"request", p_request}, {"stop", p_stop}, {"kill", p_kill},
+    {"kill_pid", p_kill_pid}, {"wait", p_wait},       {"pid", p_pid},   {NULL, NULL}};
