@@ -41,12 +41,23 @@ const char *bench_card_cert(void) {
     return card_cert;
 }
 
+static const char *first_certificate(const json_t *made) {
+    const json_t *list =
+        json_object_get(json_array_get(json_object_get(made, "cards"), 0), "credentials");
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *pem =
+            json_string_value(json_object_get(json_array_get(list, i), "certificate"));
+
+        if (pem)
+            return pem;
+    }
+    return NULL;
+}
+
 static int save_certificate(const char *out) {
     json_t *made = json_load_file(out, 0, NULL);
-    const char *pem = json_string_value(json_object_get(
-        json_array_get(
-            json_object_get(json_array_get(json_object_get(made, "cards"), 0), "credentials"), 0),
-        "certificate"));
+    const char *pem = first_certificate(made);
     FILE *f;
     int r = TB_EPARSE;
 

@@ -320,7 +320,7 @@ static const struct tb_ctl_verb verbs[] = {
     {"disconnect", "end the session", verb_disconnect},
     {"publish", "topic, payload, qos, retain: answered when the server has acknowledged",
      verb_publish},
-    {"subscribe", "topic, qos: answered when the server has acknowledged", verb_subscribe},
+    {"mqtt-subscribe", "topic, qos: answered when the server has acknowledged", verb_subscribe},
     {"state", "state, hub, link", verb_state},
     {"counters", "sessions, failures, reconnects, published, received, apdus, bytes_out, bytes_in",
      verb_counters},

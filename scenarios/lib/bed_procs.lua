@@ -76,7 +76,10 @@ function Operator:sim(given)
     "personalise", tb.source("sim-card/profiles/" .. (o.profile or "factory") .. ".card"), "--store", store,
     "--issuer-cert", self.cert, "--issuer-key", self.key, "--iccid", iccid, "--imsi", imsi, "--out", out })
   local made = tb.decode(tb.read(out)).cards[1]
-  local credential = made.credentials and made.credentials[1] or {}
+  local credential = {}
+  for _, c in ipairs(made.credentials or {}) do
+    if c.kind == "x509" and not credential.kind then credential = c end
+  end
   return new_sim {
     name = name, iccid = iccid, imsi = imsi, store = store, file = out, register = o.register ~= false,
     fingerprint = credential.fingerprint or "", certificate = credential.certificate or "", card = false, running = false,
@@ -207,7 +210,7 @@ function Device:agent_on(connect)
     "--cert", "card:02", "--key", "card:01", "--client-id", self.id, "--tls", self.tls,
     "--subscribe", ("devices/%s/command"):format(self.id), "--keylog", tb.path("tls.keys"), "--reconnect-min", "200", "--reconnect-max", "2000",
   }
-  if connect == false then args[#args + 1] = "--idle" end
+  if connect == false then args[#args + 1] = "--no-connect" end
   self.agent = daemon(self.name, "iot-device", args)
 end
 

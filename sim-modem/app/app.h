@@ -47,7 +47,7 @@ enum endpoint_kind { ENDPOINT_PTY, ENDPOINT_TCP, ENDPOINT_UNIX };
 /* text: link path or address. */
 int endpoint_open(struct app *app, enum endpoint_kind kind, const char *text,
                   struct tb_error *e) TB_CHECKED;
-/* Adds at.pty, at.pty_slave, at.tcp, at.unix: a string, or an array when there are several. */
+/* Adds "at": { pty, pty_slave, tcp, unix }, each a string, or an array when there are several. */
 void endpoints_describe(const struct app *app, json_t *ready);
 void endpoints_stop(struct app *app);
 void endpoints_free(struct app *app); /* after the loop has ended */

@@ -205,29 +205,31 @@ int endpoint_open(struct app *app, enum endpoint_kind kind, const char *text, st
     return kind == ENDPOINT_PTY ? open_pty(ep, text, e) : open_listener(ep, text, e);
 }
 
-static void add(json_t *ready, const char *key, const char *value) {
-    json_t *there = json_object_get(ready, key);
+static void add(json_t *at, const char *key, const char *value) {
+    json_t *there = json_object_get(at, key);
 
     if (!there)
-        json_object_set_new(ready, key, json_string(value));
+        json_object_set_new(at, key, json_string(value));
     else if (json_is_array(there))
         json_array_append_new(there, json_string(value));
     else
-        json_object_set_new(ready, key, json_pack("[O,s]", there, value));
+        json_object_set_new(at, key, json_pack("[O,s]", there, value));
 }
 
 void endpoints_describe(const struct app *app, json_t *ready) {
+    json_t *at = json_object();
     char text[300];
 
     for (const struct endpoint *ep = app->endpoints; ep; ep = ep->next) {
         if (ep->kind == ENDPOINT_PTY) {
-            add(ready, "at.pty", ep->text);
-            add(ready, "at.pty_slave", tb_pty_slave(ep->pty->pty));
+            add(at, "pty", ep->text);
+            add(at, "pty_slave", tb_pty_slave(ep->pty->pty));
         } else {
             tb_addr_str(tb_listener_addr(ep->listener), text, sizeof text);
-            add(ready, ep->kind == ENDPOINT_TCP ? "at.tcp" : "at.unix", text);
+            add(at, ep->kind == ENDPOINT_TCP ? "tcp" : "unix", text);
         }
     }
+    json_object_set_new(ready, "at", at);
 }
 
 void endpoints_stop(struct app *app) {
