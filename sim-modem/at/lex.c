@@ -84,8 +84,10 @@ static int lex_extended(struct tb_span *in, struct at_request *req) {
         req->form = AT_FORM_SET;
         if (!take_args(in, &req->args))
             return TB_EPARSE;
-        if (req->args.n == 1 && req->args.p[0] == '?')
+        if (tb_span_eq(req->args, tb_span_str("?"))) {
             req->form = AT_FORM_TEST;
+            req->args = TB_SPAN_NONE;
+        }
     } else if (take_char(in, '?')) {
         req->form = AT_FORM_READ;
     }

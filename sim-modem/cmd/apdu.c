@@ -1,5 +1,7 @@
 /* +CSIM and +CGLA: an APDU from hex to the card and back. The path that counts: no copy but hex to
  * bytes and bytes to hex, no allocation, one write each way. spec: TS27.007 8.17, 8.45 */
+#include <stdio.h>
+
 #include "cmd.h"
 #include "core/modem_int.h"
 #include "tb/hex.h"
@@ -32,7 +34,7 @@ static void put_stale(struct modem *m, struct at_channel *ch, struct tb_span rsp
 
     if (m->stale[0])
         at_info(ch, "%s", m->stale);
-    tb_put(&b, tb_span_str("+CSIM: "));
+    b.n = (size_t)snprintf(m->stale, sizeof m->stale, "+CSIM: %zu,", 2 * rsp.n);
     tb_put_hex(&b, tb_span_sub(rsp, 0, 64), TB_HEX_UPPER);
     m->stale[b.n] = '\0';
 }

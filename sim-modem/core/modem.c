@@ -106,8 +106,9 @@ void modem_sim_changed(struct modem *m) {
     if (usable != m->sim_usable) {
         m->sim_usable = usable;
         sim_urcs(m, usable);
-        if (usable)
+        if (usable && !m->announced)
             modem_event(m, "card-inserted", m->sim.iccid);
+        m->announced |= usable;
     }
     net_update(m);
     for (struct at_channel *ch = m->channels; usable && ch; ch = ch->next)
@@ -117,6 +118,7 @@ void modem_sim_changed(struct modem *m) {
 
 void modem_card_inserted(struct modem *m) {
     modem_enter(m);
+    m->announced = false;
     sim_inserted(m);
     modem_leave(m);
 }
@@ -124,8 +126,11 @@ void modem_card_inserted(struct modem *m) {
 void modem_card_removed(struct modem *m, const char *why) {
     modem_enter(m);
     if (m->sim.state != SIM_ABSENT) {
+        bool told = m->sim.state == SIM_FAILED;
+
         sim_removed(m);
-        modem_event(m, "card-removed", why);
+        if (!told)
+            modem_event(m, "card-removed", why);
     }
     modem_leave(m);
 }

@@ -18,6 +18,7 @@ struct modem {
     struct at_settings stored; /* &W */
     bool has_stored;
     bool sim_usable; /* what was told last */
+    bool announced;  /* …this card's coming was */
     bool boot_shown; /* somebody saw the boot messages since power-up */
     uint64_t lines;  /* quirk drop-every counts them */
 

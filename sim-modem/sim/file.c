@@ -31,7 +31,7 @@ static bool needs_usim(const struct modem *m, const struct sim_file *f) {
     bool local = f->path_n ? f->path[0] == 0x7F && f->path[1] == 0xFF
                            : f->fid == 0x7FFF || place(f) == 0x7FFF;
 
-    return local && f->channel == 0 && m->sim.usim_n;
+    return local && f->channel == 0 && m->sim.usim_n && !m->sim.sel.usim;
 }
 
 static void send_select(struct modem *m, const struct sim_file *f) {

@@ -30,6 +30,10 @@ unsigned sim_open_count(const struct modem *m) {
     return n;
 }
 
+static bool carried_out(uint16_t sw) {
+    return tb_sw_success(sw) || tb_sw_more(sw) || sw >> 8 == 0x62;
+}
+
 /* ---- Selection of TEs on channel 0 ---- */
 
 static void remember(struct sim_selection *sel, struct tb_span select) {
@@ -42,8 +46,12 @@ static void remember(struct sim_selection *sel, struct tb_span select) {
 }
 
 void sim_select_reset(struct modem *m, struct tb_span select) {
-    m->sim.sel = (struct sim_selection){0};
+    m->sim.sel = (struct sim_selection){.usim = m->sim.sel.usim};
     remember(&m->sim.sel, select);
+}
+
+static bool is_usim(const struct sim *s, struct tb_span aid) {
+    return s->usim_n && tb_span_eq(aid, tb_span(s->usim, s->usim_n));
 }
 
 static bool is_mf(const struct tb_apdu *a) {
@@ -73,6 +81,8 @@ bool sim_select_stale(const struct modem *m, struct tb_span cmd) {
 static void selected_basic(struct modem *m, struct tb_span cmd, const struct tb_apdu *a) {
     struct sim_selection *sel = &m->sim.sel;
 
+    if (a->p1 == BY_AID)
+        sel->usim = is_usim(&m->sim, a->data);
     if (!(m->sim.flags & SIM_TE)) {
         if (!(m->sim.flags & SIM_NO_MARK) && m->sim.state == SIM_READY)
             sel->dirty = true;
@@ -87,6 +97,13 @@ static void selected_basic(struct modem *m, struct tb_span cmd, const struct tb_
         sel->lost = sel->dirty = false;
     }
     remember(sel, cmd);
+}
+
+void sim_select_replayed(struct modem *m, struct tb_span cmd, struct tb_span rsp) {
+    struct tb_apdu a;
+
+    if (tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) == 0 && a.p1 == BY_AID && carried_out(sim_sw(rsp)))
+        m->sim.sel.usim = is_usim(&m->sim, a.data);
 }
 
 /* ---- Logical channels ---- */
@@ -108,10 +125,6 @@ static void opened(struct modem *m, unsigned n) {
 static void closed(struct modem *m, unsigned n) {
     if (n > 0 && n < TB_CHANNELS)
         m->sim.chan[n] = (struct sim_lchan){0};
-}
-
-static bool carried_out(uint16_t sw) {
-    return tb_sw_success(sw) || tb_sw_more(sw) || sw >> 8 == 0x62;
 }
 
 /* A PIN went through behind our back: what it kept from us can be read now. */

@@ -312,6 +312,7 @@ void sim_answer(struct modem *m, struct tb_span rsp) {
         return; /* nobody asked: an answer that came too late */
     if (rsp.n < 2) {
         lost(m, SIM_FAILED);
+        modem_event(m, "card-removed", "no answer");
         return;
     }
     s->awaiting = false;
@@ -322,6 +323,7 @@ void sim_answer(struct modem *m, struct tb_span rsp) {
     }
     trace(m, rsp);
     if (s->stage == SIM_X_RESTORE) {
+        sim_select_replayed(m, s->sent, rsp);
         if (!send_restore(m))
             send_or_delay(m);
         return;

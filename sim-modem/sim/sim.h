@@ -66,6 +66,7 @@ struct sim_selection {
     unsigned n;
     bool lost;  /* too long to remember */
     bool dirty; /* the modem has selected something else meanwhile */
+    bool usim;  /* the current application of channel 0 is the USIM, whoever selected it */
 };
 
 enum sim_power { SIM_POWER_KEEP, SIM_POWER_OFF, SIM_POWER_ON, SIM_POWER_RESET };
@@ -159,6 +160,7 @@ void sim_channels_clear(struct modem *m);
 void sim_close_orphans(struct modem *m); /* queues the closer if there are any */
 unsigned sim_open_count(const struct modem *m);
 void sim_select_reset(struct modem *m, struct tb_span select);
+void sim_select_replayed(struct modem *m, struct tb_span cmd, struct tb_span rsp);
 /* True when the selection on channel 0 must be replayed before cmd. */
 bool sim_select_stale(const struct modem *m, struct tb_span cmd);
 
