@@ -70,6 +70,15 @@ int card_each_object(const struct card *card,
     return 0;
 }
 
+uint32_t card_channels(const struct card *card) {
+    uint32_t open = 0;
+
+    for (unsigned n = 0; n < TB_CHANNELS; n++)
+        if (card->channels[n])
+            open |= UINT32_C(1) << n;
+    return open;
+}
+
 void card_imsi(const struct card *card, char ret[16]) {
     memcpy(ret, card->sub.imsi, sizeof card->sub.imsi);
 }

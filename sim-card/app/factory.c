@@ -25,7 +25,7 @@ struct factory {
     const struct factory_options *opt;
     struct card_nvm *nvm;
     struct made *made; /* latest first */
-    json_t *record, *applets, *keys, *certificates, *credentials;
+    json_t *record, *applets, *keys, *certificates, *credentials, *psks;
     struct tb_error *e;
 };
 
@@ -162,7 +162,7 @@ static int make_secret(struct factory *fy, const struct cardfile_entry *at) {
 
         if (fy->opt->export_secrets)
             json_object_set_new(credential, "secret", card_json_hex(value));
-        json_array_append_new(fy->credentials, credential);
+        json_array_append_new(fy->psks, credential);
     }
     tb_wipe(random, sizeof random);
     return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
@@ -189,7 +189,7 @@ static int issue(struct factory *fy, const struct cardfile_entry *at, EVP_PKEY *
         return certificate_failed(
             fy, at, TB_ENOTFOUND,
             "has to be issued: give the CA with --issuer-cert and --issuer-key "
-            "(the hub makes one with 'iot-hub init-ca'), or a finished one with 'from = FILE'");
+            "(the hub makes one with 'iot-hub ca init'), or a finished one with 'from = FILE'");
     r = tb_pki_issue(fy->opt->issuer, key, &req, ret);
     return r < 0 ? certificate_failed(fy, at, r, tb_strerror(r)) : 0;
 }
@@ -397,12 +397,15 @@ int factory_make(const struct cardfile *f, const struct factory_options *opt, st
     fy.keys = json_array();
     fy.certificates = json_array();
     fy.credentials = json_array();
+    fy.psks = json_array();
     r = make_all(&fy);
     if (r == 0)
         r = record_atr(&fy);
     json_object_set_new(fy.record, "applets", fy.applets);
     json_object_set_new(fy.record, "keys", fy.keys);
     json_object_set_new(fy.record, "certificates", fy.certificates);
+    json_array_extend(fy.credentials, fy.psks);
+    json_decref(fy.psks);
     json_object_set_new(fy.record, "credentials", fy.credentials);
     while (fy.made) {
         struct made *m = fy.made;

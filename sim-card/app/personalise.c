@@ -58,7 +58,7 @@ static const struct tb_cli cli = {
            "Examples:\n"
            "  sim-card personalise factory.card --store card.db --issuer-cert ca.pem --issuer-key "
            "ca.key\n"
-           "  sim-card personalise factory.card --store 2.db --iccid 8988211000000000025 --imsi "
+           "  sim-card personalise factory.card --store 2.db --iccid 8988211000000000029 --imsi "
            "001010000000002 "
            "--issuer-cert ca.pem --issuer-key ca.key --out 2.json\n"
            "\n"

@@ -6,7 +6,7 @@
 
 #include "card_link.h"
 #include "commands.h"
-#include "simcard/card.h"
+#include "simcard/list.h"
 #include "tb/apdu.h"
 #include "tb/child.h"
 #include "tb/cli.h"
@@ -194,6 +194,16 @@ static int verb_reset(struct tb_ctl_call *call, const json_t *request, json_t *r
     return r < 0 ? tb_error_set(e, r, NULL, 0, "the card is removed: insert it first") : 0;
 }
 
+static json_t *open_channels(const struct card *card) {
+    uint32_t open = card_channels(card);
+    json_t *list = json_array();
+
+    for (int n = 0; n < TB_CHANNELS; n++)
+        if (open & UINT32_C(1) << n)
+            json_array_append_new(list, json_integer(n));
+    return list;
+}
+
 static int verb_state(struct tb_ctl_call *call, const json_t *request, json_t *reply,
                       struct tb_error *e, void *user) {
     struct app *a = user;
@@ -210,6 +220,7 @@ static int verb_state(struct tb_ctl_call *call, const json_t *request, json_t *r
     json_object_set_new(reply, "inserted", json_boolean(card_link_inserted(a->link)));
     json_object_set_new(reply, "linked", json_boolean(card_link_linked(a->link)));
     json_object_set_new(reply, "powered", json_boolean(card_link_powered(a->link)));
+    json_object_set_new(reply, "channels", open_channels(a->card));
     json_object_set_new(reply, "tracing", json_boolean(a->trace != NULL));
     return 0;
 }
@@ -266,7 +277,7 @@ static const struct tb_ctl_verb verbs[] = {
     {"insert", "put the card into the reader: dials it, or listens for it", verb_insert},
     {"remove", "take the card out; it stays out until 'insert'", verb_remove},
     {"reset", "out and in again: the reader sees a new card", verb_reset},
-    {"state", "iccid, atr, reader, inserted, linked, powered, tracing", verb_state},
+    {"state", "iccid, atr, reader, inserted, linked, powered, channels, tracing", verb_state},
     {"counters", "APDUs, bytes and operations since the start", verb_counters},
     {"trace", "file: capture APDUs there (pcapng, appended); null or absent: stop", verb_trace},
     {NULL, NULL, NULL},

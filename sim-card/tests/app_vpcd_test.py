@@ -156,6 +156,16 @@ class Vpcd(cardtest.CardCase):
         self.assertEqual((counters["apdus"], counters["refused"], counters["resets"]), (2, 1, 1))
         self.assertEqual(counters["bytes_in"], len(SELECT_MF) + len(UNKNOWN))
 
+    def test_state_shows_open_channels(self):
+        self.link.power_on()
+        self.link.atr()
+        self.assertEqual(self.daemon.ask("state")["channels"], [0])
+        self.assertEqual(self.link.ok("0070000001"), "01")
+        self.assertEqual(self.daemon.ask("state")["channels"], [0, 1])
+        self.link.power_off()
+        self.link.atr()
+        self.assertEqual(self.daemon.ask("state")["channels"], [])
+
     def test_a_reader_that_reads_nothing_is_dropped(self):
         self.link.power_on()
         frame = struct.pack(">H", len(UNKNOWN)) + UNKNOWN

@@ -21,5 +21,8 @@ int card_each_object(const struct card *card,
                      int (*fn)(uint8_t instance, const struct card_object_spec *spec, void *user),
                      void *user);
 
+/* Bit n: logical channel n is open; 0 without power. */
+uint32_t card_channels(const struct card *card);
+
 /* Subscriber data: IMSI digits (up to 15 + NUL), "" when the card has none. */
 void card_imsi(const struct card *card, char ret[16]);
