@@ -6,11 +6,19 @@
  *
  * A file begins with a default card. Everything else (#) is comment; `# spec:` names the clause. */
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
+
+enum { VARS = 16 };
+
+struct var {
+    char name[16];
+    char hex[1024];
+};
 
 struct state {
     const char *path;
@@ -18,6 +26,7 @@ struct state {
     struct card *card;
     struct card_nvm *nvm;
     char *answer;
+    struct var vars[VARS];
 };
 
 static void new_card(struct state *s, const char *knobs) {
@@ -31,30 +40,93 @@ static void squeeze(char *text) {
 
     for (; *text; text++)
         if (!isspace((unsigned char)*text))
-            *to++ = (char)toupper((unsigned char)*text);
+            *to++ = *text;
     *to = '\0';
 }
 
-/* want may hold one "..." */
-static bool matches(const char *want, const char *got) {
-    const char *dots = strstr(want, "...");
-    size_t head = dots ? (size_t)(dots - want) : strlen(want), tail = dots ? strlen(dots + 3) : 0;
-    size_t n = strlen(got);
+static struct var *find_var(struct state *s, const char *name, size_t n) {
+    for (size_t i = 0; i < VARS; i++)
+        if (strlen(s->vars[i].name) == n && strncmp(s->vars[i].name, name, n) == 0)
+            return &s->vars[i];
+    return NULL;
+}
 
-    if (dots ? n < head + tail : n != head)
-        return false;
-    for (size_t i = 0; i < head; i++)
-        if (want[i] != 'X' && want[i] != got[i])
-            return false;
-    for (size_t i = 0; i < tail; i++)
-        if (dots[3 + i] != 'X' && dots[3 + i] != got[n - tail + i])
-            return false;
+static void keep_var(struct state *s, const char *name, size_t n, const char *hex, size_t hex_n) {
+    struct var *v = find_var(s, name, n);
+
+    if (!v)
+        v = find_var(s, "", 0);
+    if (!v || n >= sizeof v->name || hex_n >= sizeof v->hex) {
+        printf("%s:%d: too many or too long variables\n", s->path, s->line);
+        s->failures++;
+        return;
+    }
+    snprintf(v->name, sizeof v->name, "%.*s", (int)n, name);
+    snprintf(v->hex, sizeof v->hex, "%.*s", (int)hex_n, hex);
+}
+
+/* {name} in a line becomes what it stands for; {name:N} is left alone. */
+static const char *expand(struct state *s, const char *line) {
+    static char text[131072];
+    size_t n = 0;
+
+    while (*line && n + 1 < sizeof text) {
+        const char *end = *line == '{' ? strpbrk(line, ":}") : NULL;
+        struct var *v = end && *end == '}' ? find_var(s, line + 1, (size_t)(end - line - 1)) : NULL;
+
+        if (v) {
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s", v->hex);
+            line = end + 1;
+        } else {
+            text[n++] = *line++;
+        }
+    }
+    text[n] = '\0';
+    return text;
+}
+
+/* Matches one part without "..."; *got moves behind it. */
+static bool match_part(struct state *s, const char *want, size_t want_n, const char **got) {
+    const char *g = *got, *end = want + want_n;
+
+    while (want < end) {
+        if (*want == '{') {
+            const char *colon = strchr(want, ':');
+            size_t n = colon ? 2 * (size_t)strtoul(colon + 1, NULL, 10) : 0;
+
+            if (!colon || strlen(g) < n)
+                return false;
+            keep_var(s, want + 1, (size_t)(colon - want - 1), g, n);
+            g += n;
+            want = strchr(want, '}') + 1;
+        } else {
+            if (!*g || (*want != 'X' && *want != *g))
+                return false;
+            want++;
+            g++;
+        }
+    }
+    *got = g;
     return true;
+}
+
+static bool matches(struct state *s, const char *want, const char *got) {
+    const char *dots = strstr(want, "..."), *tail;
+
+    if (!match_part(s, want, dots ? (size_t)(dots - want) : strlen(want), &got))
+        return false;
+    if (!dots)
+        return *got == '\0';
+    tail = dots + 3;
+    if (strlen(got) < strlen(tail))
+        return false;
+    got += strlen(got) - strlen(tail);
+    return match_part(s, tail, strlen(tail), &got);
 }
 
 static void check(struct state *s, const char *want) {
     s->checks++;
-    if (s->answer && matches(want, s->answer))
+    if (s->answer && matches(s, want, s->answer))
         return;
     s->failures++;
     printf("%s:%d: wanted %s\n%*s got    %s\n", s->path, s->line, want, (int)strlen(s->path) + 1,
@@ -106,9 +178,9 @@ static int run_file(const char *path) {
         } else if (line[0] == '>' || line[0] == '<') {
             squeeze(line);
             if (line[0] == '>')
-                command(&s, line + 1);
+                command(&s, expand(&s, line + 1));
             else
-                check(&s, line + 1);
+                check(&s, expand(&s, line + 1));
         } else if (line[0]) {
             printf("%s:%d: neither command nor answer\n", path, s.line);
             s.failures++;
