@@ -60,8 +60,11 @@ static void on_recheck(void *arg) {
 }
 
 static void on_touched(uv_fs_event_t *w, const char *file, int events, int status) {
+    struct hub *h = w->data;
+
     (void)file, (void)events, (void)status;
-    notice_changes(w->data);
+    hub_registry_generation(h->registry);
+    notice_changes(h);
 }
 
 static bool on_open(struct hub_tls *t, const struct hub_peer *peer, void *user) {

@@ -17,7 +17,7 @@ static const struct tb_opt options[] = {
     {"tls-max", 0, "VERSION", "1.2 or 1.3", TB_OPT_STRING, offsetof(struct hub_options, tls_max),
      "1.3"},
     {"groups", 0, "LIST", "key exchange groups, in OpenSSL's words", TB_OPT_STRING,
-     offsetof(struct hub_options, groups), "P-256:X25519:P-384"},
+     offsetof(struct hub_options, groups), "P-256:X25519:P-384:brainpoolP256r1"},
     {"ciphers", 0, "LIST", "cipher suites of TLS 1.2, in OpenSSL's words", TB_OPT_STRING,
      offsetof(struct hub_options, ciphers), "ECDHE+AESGCM:ECDHE+AESCCM:ECDHE+CHACHA20"},
     {"cert", 0, "FILE", "the hub's certificate or chain (else DIR/server.crt)", TB_OPT_STRING,

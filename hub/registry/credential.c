@@ -102,6 +102,10 @@ uint64_t hub_registry_generation(struct hub_registry *r) {
     return r->generation;
 }
 
+uint64_t hub_registry_seen_generation(const struct hub_registry *r) {
+    return r->generation;
+}
+
 /* The slot where fp is, or where it would go. */
 static struct hub_credential **cache_slot(struct hub_registry *r, const uint8_t *fp) {
     uint32_t h;

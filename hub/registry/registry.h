@@ -63,6 +63,9 @@ int hub_registry_lookup(struct hub_registry *r, const uint8_t fp[HUB_FP_SIZE],
 
 /* A number that changes whenever any process has committed something to the registry. */
 uint64_t hub_registry_generation(struct hub_registry *r);
+/* The same as of the last look-up or hub_registry_generation(), without asking the database again.
+ */
+uint64_t hub_registry_seen_generation(const struct hub_registry *r);
 
 /* Other processes' commits are pointed out by touching this file: hub_registry_touch() after a
  * change, a watcher in the hub. */

@@ -44,6 +44,19 @@ class Accepted(HubCase):
         self.assertIn("Verification: OK", done.stderr)
         self.assertIn("prime256v1", done.stderr)
 
+    def test_brainpool_keys_work_where_openssl_has_them(self):
+        base = self.path("bp")
+        subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1",
+                        "-nodes", "-keyout", base + ".key", "-subj", "/CN=x", "-out", base + ".csr"], check=True,
+                       capture_output=True, timeout=tbtest.WAIT)
+        self.cli("ca", "issue", "--csr", base + ".csr", "--cn", "bp", "--out", base + ".crt")
+        self.import_card("8988247000000000003", (base + ".crt", base + ".key"))
+        hub = self.hub()
+        subprocess.run(["openssl", "s_client", "-connect", hub.ready["mqtts"], "-tls1_2", "-CAfile", self.ca, "-cert",
+                        base + ".crt", "-key", base + ".key", "-groups", "P-256:brainpoolP256r1"],
+                       stdin=subprocess.DEVNULL, capture_output=True, timeout=tbtest.WAIT)
+        self.events.expect("session", device="8988247000000000003", version="TLSv1.2")
+
     def test_the_key_log_opens_the_session(self):
         hub = self.hub("--keylog", self.path("keys"))
         self.device(hub)
