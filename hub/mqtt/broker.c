@@ -30,7 +30,7 @@ struct hub_broker {
     struct tb_deadline wait; /* for the next start, or the next attempt to connect */
     uint64_t started_ms;
     unsigned restart_ms, probe_ms, lives;
-    bool up, closing, wait_closed;
+    bool up, closing, wait_closed, warned;
 };
 
 static void start(struct hub_broker *b);
@@ -61,6 +61,7 @@ static void on_client_up(void *user) {
     struct hub_broker *b = user;
 
     b->up = true;
+    b->warned = false;
     b->probe_ms = PROBE_MIN_MS;
     b->cfg.on_up(b, b->cfg.user);
 }
@@ -73,6 +74,11 @@ static void on_client_closed(int why, void *user) {
     if (b->closing)
         maybe_gone(b);
     else if (b->child) { /* not listening yet, or it threw us out */
+        if (b->probe_ms == PROBE_MAX_MS && !b->warned) {
+            b->warned = true;
+            tb_warn("broker", "%s runs, but does not serve %s yet: %s", b->program, b->addr.host,
+                    tb_strerror(why));
+        }
         tb_deadline_start(&b->wait, b->probe_ms);
         b->probe_ms = 2 * b->probe_ms > PROBE_MAX_MS ? PROBE_MAX_MS : 2 * b->probe_ms;
     }

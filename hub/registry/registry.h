@@ -73,8 +73,8 @@ const char *hub_registry_touch_file(const struct hub_registry *r);
 void hub_registry_touch(const struct hub_registry *r);
 
 /* Compare-and-set from c->state, as the caller read it: TB_ESTATE when the credential is not in
- * that state any more, or the step does not exist. The step to active is not forced to disk: losing
- * it in a power cut repeats it at the next handshake. */
+ * that state any more, or the step does not exist. The step to active is not forced to disk, nor
+ * does it wait for other writers: what is lost is done again at the next handshake. */
 int hub_registry_transition(struct hub_registry *r, const struct hub_credential *c,
                             enum hub_cred_state to, const char *actor, const char *cause,
                             struct tb_error *e) TB_CHECKED;

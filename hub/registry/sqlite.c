@@ -11,7 +11,12 @@
 #include "registry/internal.h"
 #include "tb/log.h"
 
-enum { SCHEMA_VERSION = 1, APPLICATION_ID = 0x494F5448 /* "IOTH" */, BUSY_MS = 2000 };
+enum {
+    SCHEMA_VERSION = 1,
+    APPLICATION_ID = 0x494F5448 /* "IOTH" */,
+    BUSY_MS = 2000,
+    BUSY_SHORT_MS = 20
+};
 
 /* Names as in the larger design: what is not here yet (batches, enrolment nonces, the audit chain)
  * fits in beside it. */
@@ -121,6 +126,9 @@ int hub_db_run(struct hub_registry *r, struct tb_error *e, const char *sql, cons
 int hub_db_begin(struct hub_registry *r, bool forced, struct tb_error *e) {
     int err = hub_db_exec(r, forced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", e);
 
+    /* A large import by another process holds the lock for long; a handshake does not wait for it.
+     */
+    sqlite3_busy_timeout(r->db, forced ? BUSY_MS : BUSY_SHORT_MS);
     return err < 0 ? err : hub_db_exec(r, "BEGIN IMMEDIATE", e);
 }
 

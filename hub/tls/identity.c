@@ -90,8 +90,8 @@ static enum hub_verdict activate(struct hub_front *f, struct hub_peer *peer) {
     if (err == TB_ESTATE) /* somebody was faster: ask what it is now */
         return ask_registry(f, peer);
     if (err < 0)
-        tb_error_log("tls", "device %s connects, but its credential stays pending: %s",
-                     peer->cred.device, e.message);
+        tb_warn("tls", "device %s connects, but its credential stays pending: %s",
+                peer->cred.device, e.message);
     else
         peer->cred.state = HUB_CRED_ACTIVE;
     return HUB_ACCEPTED;
