@@ -128,9 +128,10 @@ static int card_client(struct client *c, const char *name, const char *transport
     if (!f)
         return TB_ESTORE;
     fprintf(f,
-            "openssl_conf = init\n[init]\nproviders = providers\n[providers]\ndefault = "
-            "default\niotsafe = iotsafe\n[default]\nactivate = 1\n"
-            "[iotsafe]\nmodule = %s\ntransport = %s\nactivate = 1\n",
+            "openssl_conf = init\n[init]\nproviders = providers\n"
+            "[providers]\ndefault = default_provider\niotsafe = iotsafe_provider\n"
+            "[default_provider]\nactivate = 1\n"
+            "[iotsafe_provider]\nmodule = %s\ntransport = %s\nactivate = 1\n",
             BENCH_PROVIDER_MODULE, transport);
     fclose(f);
     c->libctx = OSSL_LIB_CTX_new();

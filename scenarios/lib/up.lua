@@ -21,21 +21,9 @@ local key = tb.path("client-key.pem")
 local keyref = tb.wait(tb.start("keyref", "iotsafe-keyref", { "--id", "01", "--cert", cert, "--out", key }, nil, false, 10000), 20000)
 if keyref ~= 0 then tb.broke("iotsafe-keyref failed, see log/keyref.log") end
 
-local conf = write("openssl.cnf", ([[
-# OpenSSL with the card's keys: OPENSSL_CONF=<this file> any-program …
-openssl_conf = init
-[init]
-providers = providers
-[providers]
-default = default
-iotsafe = iotsafe
-[default]
-activate = 1
-[iotsafe]
-module = %s
-transport = at:%s
-activate = 1
-]]):format(settings.module, dev.modem_ready.at.unix))
+-- The provider's own commented example is what the bed uses.
+local values = { ISP_MODULE = settings.module, ISP_TRANSPORT = "at:" .. dev.modem_ready.at.unix }
+local conf = write("openssl.cnf", (tb.read(tb.source("device/ossl-provider/openssl.cnf.in")):gsub("@([A-Z_]+)@", values)))
 
 local at = dev.modem_ready.at
 local bed_json = {
