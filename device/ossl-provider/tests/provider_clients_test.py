@@ -87,7 +87,7 @@ class SimBed:
         case.write("card.pem", pem.group(0))
 
     def signatures(self):
-        return self.card.ask("counters")["signatures"]
+        return self.card.ask("counters")["sign"]
 
     def remove(self):
         self.card.ask("remove")
