@@ -48,7 +48,8 @@ void at_put_uint(struct at_channel *ch, uint64_t n) {
     at_put(ch, tb_span(digits + i, sizeof digits - i));
 }
 
-static void put_formatted(struct at_channel *ch, const char *fmt, va_list ap) {
+__attribute__((format(printf, 2, 0))) static void put_formatted(struct at_channel *ch,
+                                                                const char *fmt, va_list ap) {
     char text[512];
     int n = vsnprintf(text, sizeof text, fmt, ap);
 

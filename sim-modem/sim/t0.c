@@ -37,7 +37,7 @@ bool t0_before(struct t0_hold *h, struct tb_span cmd, struct tb_buf *out) {
     return false;
 }
 
-static void hold(struct t0_hold *h, int kind, struct tb_span cmd, struct tb_span data,
+static void hold(struct t0_hold *h, enum t0_kind kind, struct tb_span cmd, struct tb_span data,
                  uint16_t sw) {
     h->kind = kind;
     memcpy(h->header, cmd.p, 4);

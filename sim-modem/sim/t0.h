@@ -8,8 +8,9 @@
 #include "tb/span.h"
 
 /* What a T=0 module would still hold for one logical channel. */
+enum t0_kind { T0_NOTHING, T0_RESPONSE, T0_REPEAT };
 struct t0_hold {
-    enum { T0_NOTHING, T0_RESPONSE, T0_REPEAT } kind;
+    enum t0_kind kind;
     uint8_t header[4]; /* T0_REPEAT: the command that got 6Cxx */
     uint8_t data[256];
     uint16_t n, at, sw;
