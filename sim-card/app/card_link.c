@@ -10,7 +10,15 @@
 #include "tb/loop.h"
 #include "tb/vpcd.h"
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000 };
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 2000, WAITING_MAX = 16 };
+
+/* A reader that came while another one is served: its bytes are kept until its turn. */
+struct waiter {
+    struct card_link *link;
+    struct tb_conn *conn;
+    bool dismissed; /* being closed */
+    struct waiter *next;
+};
 
 struct card_link {
     uv_loop_t *loop;
@@ -24,10 +32,9 @@ struct card_link {
     bool warned; /* that the reader cannot be reached: once per outage */
     struct tb_connect *dialing;
     struct tb_listener *listener;
-    struct tb_conn *waiting;  /* a reader that came while another one was served; not read from */
-    struct tb_conn *conn;     /* until its on_closed() */
-    bool replacing;           /* conn is being closed in order to come back at once */
-    unsigned closing_waiting; /* readers dismissed while waiting whose end we still have to hear */
+    struct waiter *waiting; /* first come, first served */
+    struct tb_conn *conn;   /* until its on_closed() */
+    bool replacing;         /* conn is being closed in order to come back at once */
     struct tb_deadline retry;
     bool retry_closed;
     unsigned backoff_ms;
@@ -145,7 +152,7 @@ static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
 }
 
 static void finish_close(struct card_link *l) {
-    if (!l->closing || l->conn || l->dialing || l->closing_waiting > 0 || !l->retry_closed)
+    if (!l->closing || l->conn || l->dialing || l->waiting || !l->retry_closed)
         return;
     l->ops->on_closed(l->user);
     free(l);
@@ -154,26 +161,35 @@ static void finish_close(struct card_link *l) {
 static void linked(struct card_link *l, struct tb_conn *c);
 static void dial(struct card_link *l);
 
+/* The reader that has waited longest gets the card. */
+static void serve_next(struct card_link *l) {
+    struct waiter **at = &l->waiting, *w;
+
+    while (*at && (*at)->dismissed)
+        at = &(*at)->next;
+    w = *at;
+    if (!w)
+        return;
+    *at = w->next;
+    linked(l, w->conn);
+    free(w);
+}
+
 /* The next attempt to have a reader, unless the card is out. */
 static void come_back(struct card_link *l) {
-    struct tb_conn *next = l->waiting;
     bool at_once = l->replacing;
 
     l->replacing = false;
     if (l->closing || !l->inserted)
         return;
     if (l->mode == CARD_LINK_LISTEN) {
-        l->waiting = NULL;
-        if (next)
-            linked(l, next);
-        return;
-    }
-    if (at_once) {
+        serve_next(l);
+    } else if (at_once) {
         dial(l);
-        return;
+    } else {
+        tb_deadline_start(&l->retry, l->backoff_ms);
+        l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MAX_MS ? l->backoff_ms * 2 : BACKOFF_MAX_MS;
     }
-    tb_deadline_start(&l->retry, l->backoff_ms);
-    l->backoff_ms = l->backoff_ms * 2 < BACKOFF_MAX_MS ? l->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
 static void on_conn_closed(int why, void *user) {
@@ -204,8 +220,6 @@ static void linked(struct card_link *l, struct tb_conn *c) {
     tb_conn_resume(c);
 }
 
-/* A reader that waits: nothing is read, so nothing is heard of it before its turn, but its end when
- * we close. */
 static size_t on_waiting_data(struct tb_conn *c, struct tb_span data, void *user) {
     (void)c;
     (void)data;
@@ -214,22 +228,25 @@ static size_t on_waiting_data(struct tb_conn *c, struct tb_span data, void *user
 }
 
 static void on_waiting_closed(int why, void *user) {
-    struct card_link *l = user;
+    struct waiter *w = user, **at = &w->link->waiting;
+    struct card_link *l = w->link;
 
     (void)why;
-    l->closing_waiting--;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    free(w);
     finish_close(l);
 }
 
 static const struct tb_conn_ops waiting_ops = {.on_data = on_waiting_data,
                                                .on_closed = on_waiting_closed};
 
-static void drop_waiting(struct card_link *l) {
-    if (!l->waiting)
-        return;
-    l->closing_waiting++;
-    tb_conn_close(l->waiting, 0);
-    l->waiting = NULL;
+static void dismiss_waiting(struct card_link *l) {
+    for (struct waiter *w = l->waiting; w; w = w->next) {
+        w->dismissed = true;
+        tb_conn_close(w->conn, 0);
+    }
 }
 
 static void on_connected(int status, struct tb_conn *c, void *user) {
@@ -267,21 +284,30 @@ static void on_retry(void *arg) {
 
 static void on_reader(struct tb_listener *listener, void *user) {
     struct card_link *l = user;
-    struct tb_conn *c;
-    int r = tb_listener_accept(listener, &waiting_ops, l, &c);
+    struct waiter *w = calloc(1, sizeof *w), **at = &l->waiting;
+    unsigned ahead = 0;
+    int r;
 
+    if (!w)
+        abort();
+    r = tb_listener_accept(listener, &waiting_ops, w, &w->conn);
     if (r < 0) {
         tb_warn("link", "cannot accept a reader: %s", tb_strerror(r));
+        free(w);
         return;
     }
+    for (w->link = l; *at; at = &(*at)->next)
+        ahead += !(*at)->dismissed;
+    *at = w;
     if (!l->conn) {
-        linked(l, c);
-        return;
+        serve_next(l);
+    } else if (ahead == WAITING_MAX) {
+        tb_warn("link", "%u readers wait already: one more is turned away", ahead);
+        w->dismissed = true;
+        tb_conn_close(w->conn, 0);
+    } else {
+        tb_info("link", "another reader waits until the present one leaves");
     }
-    tb_info("link", "another reader waits until the present one leaves");
-    tb_conn_pause(c);
-    drop_waiting(l);
-    l->waiting = c;
 }
 
 static int start_listening(struct card_link *l) {
@@ -296,7 +322,7 @@ static void stop_listening(struct card_link *l) {
     if (l->listener)
         tb_listener_close(l->listener);
     l->listener = NULL;
-    drop_waiting(l);
+    dismiss_waiting(l);
 }
 
 int card_link_open(uv_loop_t *loop, struct card *card, enum card_link_mode mode,

@@ -19,9 +19,9 @@ struct card_link_ops { /* all called from the loop */
 enum card_link_mode { CARD_LINK_DIAL, CARD_LINK_LISTEN };
 
 /* card: borrowed until on_closed(). Dialling starts at once and never gives up: 50 ms after the
- * first failure, doubling to 2 s. Listening serves one reader; the next one waits until it leaves,
- * and of several that wait the latest stays. inserted false: as after card_link_remove(). Fails
- * only for a listening address that cannot be used. */
+ * first failure, doubling to 2 s. Listening serves one reader; up to 16 more wait for their turn.
+ * inserted false: as after card_link_remove(). Fails only for a listening address that cannot be
+ * used. */
 int card_link_open(uv_loop_t *loop, struct card *card, enum card_link_mode mode,
                    const struct tb_addr *at, bool inserted, const struct card_link_ops *ops,
                    void *user, struct card_link **ret) TB_CHECKED;

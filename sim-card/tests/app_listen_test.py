@@ -41,24 +41,35 @@ class Listen(cardtest.CardCase):
             ctl.expect("card-linked")
             self.assertFalse(ctl.ok("state")["powered"])
 
-    def test_of_several_that_wait_the_latest_stays(self):
+    def test_readers_are_served_in_the_order_they_came(self):
+        links = [self.dial() for _ in range(5)]
+        for link in links:
+            link.control(4)
+        for link in links:
+            self.assertEqual(link.frame().hex().upper(), cardtest.ATR_DEFAULT)
+            self.assertTrue(all(other.silent() for other in links if other is not link and other.socket.fileno() >= 0))
+            link.close()
+
+    def test_only_so_many_readers_wait(self):
         first = self.dial()
         first.atr()
-        gone, second, third = self.dial(), self.dial(), self.dial()
-        third.control(4)
-        self.assertTrue(gone.closed())
-        self.assertTrue(second.closed())
+        waiting = [self.dial() for _ in range(16)]
+        self.assertTrue(self.dial().closed())
+        self.assertEqual(first.atr(), cardtest.ATR_DEFAULT)
         first.close()
-        self.assertEqual(third.frame().hex().upper(), cardtest.ATR_DEFAULT)
+        waiting[0].control(4)
+        self.assertEqual(waiting[0].frame().hex().upper(), cardtest.ATR_DEFAULT)
 
     def test_reader_that_left_while_waiting_does_no_harm(self):
         first = self.dial()
         first.atr()
-        second = self.dial()
-        second.control(4)
-        second.close()
-        first.close()
+        for _ in range(20):  # more than may wait
+            second = self.dial()
+            second.control(4)
+            second.close()
+            first.atr()
         third = self.dial()
+        first.close()
         self.assertEqual(third.atr(), cardtest.ATR_DEFAULT)
 
     def test_removed_card_refuses_connections(self):
