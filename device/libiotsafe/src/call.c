@@ -430,6 +430,7 @@ void iotsafe_call_response(struct iotsafe_call *call, const uint8_t *rsp, size_t
     if (k->phase == PHASE_DONE || !k->built)
         return;
     k->built = false;
+    c->mute = false;
     c->stats.apdus++;
     c->stats.bytes_out += c->cmd_len;
     c->stats.bytes_in += rsp_len;
@@ -475,6 +476,7 @@ void iotsafe_call_failed(struct iotsafe_call *call, int err) {
     k->built = false;
     k->fetch = 0;
     k->le_corrected = false;
+    c->mute = err == IOTSAFE_E_TIMEOUT;
     if (link)
         c->opened = false;
     if (k->op->flags & OP_RELEASE) {
@@ -490,10 +492,14 @@ void iotsafe_call_failed(struct iotsafe_call *call, int err) {
     } else if (err == IOTSAFE_E_REFUSED && !(k->op->flags & OP_RAW) &&
                try_elsewhere(k, TB_SW_CLA)) {
         k->refused = true;
-    } else if (!k->reopened && (err == IOTSAFE_E_RESET || (err == IOTSAFE_E_LINK && !once))) {
+    } else if (err == IOTSAFE_E_RESET && !k->reset_seen) {
+        k->reset_seen =
+            true; /* it got nothing of what we sent, so that anything may be sent again */
+        open_begin(k);
+    } else if (err == IOTSAFE_E_LINK && !k->reopened && !once) {
         k->reopened = true; /* the transport dials again */
         open_begin(k);
     } else {
-        call_finish(k, err < 0 ? err : IOTSAFE_E_LINK);
+        call_finish(k, err < 0 && err != IOTSAFE_E_RESET ? err : IOTSAFE_E_LINK);
     }
 }

@@ -37,6 +37,7 @@ struct iotsafe {
     bool interindustry; /* class 0n instead of 8n */
     bool sig_8bit;      /* the card's applet codes the length of tag 33 in one byte */
     bool sig_der;       /* … and its value in DER */
+    bool mute;          /* the last command was not answered in time */
     bool no_channels;   /* logical channels were tried and do not work here */
     uint8_t channel;
     uint8_t aid_found; /* 1 + number of the AID that was selected last; 0: none yet */
@@ -117,6 +118,7 @@ struct call {
     bool built;         /* the client's cmd is out or to be sent */
     bool opened_here;   /* this call did the opening */
     bool reopened;      /* … a second time: no third */
+    bool reset_seen;    /* the transport told of a reset: once is enough */
     bool le_corrected;  /* 6Cxx was followed for this command */
     bool admin_retried; /* 63CF, 6984, 6989 were answered with a new start */
     bool session_retried;

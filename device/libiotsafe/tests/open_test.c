@@ -354,6 +354,18 @@ static void tells_at_once_what_does_not_pass(void **state) {
     }
 }
 
+static void says_no_farewell_to_a_card_that_does_not_answer(void **state) {
+    const struct exchange x[] = {OPENING, {"81 84 00 00 04", "TIMEOUT"}, {0}};
+    struct script script;
+    struct iotsafe *c = script_open(&script, x, NULL, 0);
+    uint8_t buf[4];
+
+    (void)state;
+    assert_int_equal(iotsafe_random(c, buf, 4), IOTSAFE_E_TIMEOUT);
+    iotsafe_close(c); /* a command would be beyond the script */
+    assert_int_equal(script.done, 3);
+}
+
 static void opens_again_after_the_card_was_away(void **state) {
     const struct exchange x[] = {OPENING, {"81 84 00 00 04", "ABSENT"}, OPENING, RANDOM81, {0}};
     struct script script;
@@ -525,6 +537,7 @@ int main(void) {
         cmocka_unit_test(opens_again_once),
         cmocka_unit_test(does_not_open_for_ever),
         cmocka_unit_test(tells_at_once_what_does_not_pass),
+        cmocka_unit_test(says_no_farewell_to_a_card_that_does_not_answer),
         cmocka_unit_test(opens_again_after_the_card_was_away),
         cmocka_unit_test(selects_again_on_the_basic_channel),
         cmocka_unit_test(refuses_an_answer_that_never_ends),
