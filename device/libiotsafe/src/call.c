@@ -5,6 +5,7 @@
 #include <assert.h>
 
 enum {
+    CLA_CHAINING = 0x10,
     LE_MISSING = 0x6C, /* SW1: repeat with that Le */
     UPDATE_MAX = 640,  /* data field of all UPDATE commands together */
 };
@@ -63,13 +64,14 @@ static void build_session_close(struct call *k, struct tb_buf *out) {
         out->n = 4;
 }
 
-/* INIT is one command. UPDATE is as many as its data field needs: P1 = 80 marks the last. The field
- * is put together anew for each, which only ever happens with RSA. */
+/* INIT is one command. UPDATE is as many as its data field needs: by P1 (80 marks the last) where
+ * IoT.05 has blocks, by command chaining (ISO/IEC 7816-4 5.3.3) elsewhere. The field is put
+ * together anew for each, which only ever happens with RSA. */
 static int build_session(struct call *k, struct tb_buf *out) {
     uint8_t bytes[UPDATE_MAX];
     struct tb_buf field = TB_BUF(bytes);
     struct tb_span part;
-    bool update = k->step == STEP_UPDATE;
+    bool update = k->step == STEP_UPDATE, chains = (k->op->flags & OP_CHAINS) != 0;
     int r;
 
     if (k->step == STEP_CLOSE || k->step == STEP_CLOSE_FIRST) {
@@ -84,7 +86,9 @@ static int build_session(struct call *k, struct tb_buf *out) {
     part = tb_span_sub(tb_buf_span(&field), update ? k->sent : 0, LC_MAX);
     k->updating = update && k->sent + part.n < field.n;
     command_begin(k, out, update ? k->op->update_ins : k->op->init_ins,
-                  update && !k->updating ? 0x80 : 0x00, k->c->session);
+                  update && !(k->updating && !chains) ? 0x80 : 0x00, k->c->session);
+    if (k->updating && chains && tb_buf_ok(out))
+        out->p[0] |= CLA_CHAINING;
     tb_put(out, part);
     command_end(k, out, update && !k->updating && (k->op->flags & OP_ANSWERS) != 0);
     return 0;

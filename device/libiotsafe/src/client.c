@@ -144,7 +144,7 @@ void iotsafe_close(struct iotsafe *c) {
     if (!c)
         return;
     c->busy = NULL; /* whoever had a call under way has lost it */
-    if (!c->mute) /* politeness does not wait for another timeout */
+    if (!c->mute)   /* politeness does not wait for another timeout */
         (void)iotsafe_release(c);
     iotsafe_transport_close(c->t);
     client_free(c);

@@ -103,6 +103,7 @@ enum {
     OP_SECRET = 32,    /* response data is key material: wipe it */
     OP_RELEASE = 64,   /* needs no application */
     OP_ANSWERS = 256,  /* the last UPDATE of the session has response data */
+    OP_CHAINS = 512,   /* a long UPDATE is chained, not sent in blocks */
     OP_NOTHING = 128,  /* done as soon as the application is selected */
 };
 

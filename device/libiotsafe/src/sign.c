@@ -160,7 +160,7 @@ static int verify_answer(struct call *k, uint16_t sw, struct tb_span data) {
 }
 
 static const struct operation op_verify = {
-    .flags = OP_SESSION | OP_LONG | OP_OWN_ERRORS,
+    .flags = OP_SESSION | OP_LONG | OP_OWN_ERRORS | OP_CHAINS,
     .init_ins = TB_SAFE_VERIFY_SIGNATURE_INIT,
     .update_ins = TB_SAFE_VERIFY_SIGNATURE_UPDATE,
     .build = verify_build,

@@ -401,7 +401,7 @@ static void verifies_in_the_form_the_applet_signs_in(void **state) {
     }
 }
 
-static void sends_what_does_not_fit_in_several_updates(void **state) {
+static void chains_what_does_not_fit_into_one_command(void **state) {
     char one[700], two[200], sig_hex[600];
     const struct exchange x[] = {OPENING,
                                  {"81 2C 00 01 0D 850101 A10103 91020001 920101", "9000"},
@@ -419,7 +419,7 @@ static void sends_what_does_not_fit_in_several_updates(void **state) {
     for (int i = 0; i < 256; i++)
         memcpy(sig_hex + 2 * i, "A5", 3);
     /* 34 bytes of hash, 3 of header, 218 of the signature; then the other 38 */
-    snprintf(one, sizeof one, "81 2D 00 01 FF 9E20" DIGEST "330100 %.436s", sig_hex);
+    snprintf(one, sizeof one, "91 2D 80 01 FF 9E20" DIGEST "330100 %.436s", sig_hex);
     snprintf(two, sizeof two, "81 2D 80 01 26 %.76s", sig_hex);
     c = script_open(&script, x, NULL, 0);
     assert_int_equal(iotsafe_verify(c, &key, 0, IOTSAFE_RSA_PKCS1, digest, 32, sig, sizeof sig), 0);
@@ -451,7 +451,7 @@ int main(void) {
         cmocka_unit_test(nothing_but_done_is_a_good_signature),
         cmocka_unit_test(verifies_with_the_other_length_form_when_one_is_refused),
         cmocka_unit_test(verifies_in_the_form_the_applet_signs_in),
-        cmocka_unit_test(sends_what_does_not_fit_in_several_updates),
+        cmocka_unit_test(chains_what_does_not_fit_into_one_command),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -317,22 +317,20 @@ static void at_on_every_kind_of_line_in_pieces_of_any_size(void **state) {
 }
 
 static void a_late_answer_is_not_the_next_commands(void **state) {
-    (void)state;
-    for (int where = PTY; where <= TCP; where++) {
-        struct peer p = {.where = (enum where)where, .mute_at = 4};
-        struct iotsafe *c;
-        uint8_t buf[8];
+    struct peer p = {.where = UNIX, .mute_at = 4};
+    struct iotsafe *c;
+    uint8_t buf[8];
 
-        start(&p, "at");
-        strcat(p.spec, ",timeout=200");
-        c = open_spec(p.spec);
-        expect_random(c, 5);
-        assert_int_equal(iotsafe_random(c, buf, 8), IOTSAFE_E_TIMEOUT);
-        assert_int_equal(write(p.go[1], "", 1), 1);
-        expect_random(c, 3);
-        iotsafe_close(c);
-        stop(&p);
-    }
+    (void)state;
+    start(&p, "at");
+    strcat(p.spec, ",timeout=500");
+    c = open_spec(p.spec);
+    expect_random(c, 5);
+    assert_int_equal(iotsafe_random(c, buf, 8), IOTSAFE_E_TIMEOUT);
+    assert_int_equal(write(p.go[1], "", 1), 1);
+    expect_random(c, 3);
+    iotsafe_close(c);
+    stop(&p);
 }
 
 static void a_broken_line_is_dialled_again(void **state) {
@@ -484,7 +482,7 @@ static void a_card_that_is_mute_times_out(void **state) {
 
     (void)state;
     start(&p, "vpcd");
-    strcat(p.spec, ",timeout=200");
+    strcat(p.spec, ",timeout=500");
     c = open_spec(p.spec);
     expect_random(c, 100);
     assert_int_equal(iotsafe_random(c, buf, 4), IOTSAFE_E_TIMEOUT);
