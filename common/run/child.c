@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "buffer.h"
 #include "mem.h"
 #include "spawn_internal.h"
 #include "tb/conn.h"
@@ -172,17 +173,15 @@ void tb_child_stop(struct tb_child *c, unsigned grace_ms) {
 }
 
 int tb_ready_tell(int fd, const char *json_line) {
+    struct tb_outbuf line = {0};
+    const struct tb_span pieces[] = {tb_span_str(json_line), tb_span_str("\n")};
     struct tb_span rest, sent;
-    size_t n = strlen(json_line);
-    char *line;
     int r = 0;
 
     if (fd < 0)
         return 0;
-    line = tb_xcalloc(1, n + 1);
-    memcpy(line, json_line, n);
-    line[n] = '\n';
-    rest = tb_span(line, n + 1);
+    tb_outbuf_append(&line, pieces, 2, 0);
+    rest = tb_span(line.p, line.n);
     while (r == 0 && rest.n > 0) {
         ssize_t w = write(fd, rest.p, rest.n);
 
@@ -191,7 +190,7 @@ int tb_ready_tell(int fd, const char *json_line) {
         else if (errno != EINTR)
             r = -errno;
     }
-    free(line);
+    tb_outbuf_done(&line);
     close(fd);
     return r;
 }

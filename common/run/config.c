@@ -128,7 +128,8 @@ int tb_config_read(const char *file, tb_config_fn *fn, void *user, struct tb_err
     r.f = fopen(file, "re");
     if (!r.f)
         return tb_error_set(e, -errno, file, 0, "%s", strerror(errno));
-#ifdef TB_INIH_LIMITS /* elsewhere the limit is fixed when inih is built, and a longer line refused */
+#ifdef TB_INIH_LIMITS /* elsewhere the limit is fixed when inih is built, and a longer line        \
+                         refused */
     ini_max_line = MAX_LINE;
     ini_use_stack = false;
     ini_initial_alloc = MAX_LINE;

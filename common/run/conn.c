@@ -220,8 +220,7 @@ int tb_conn_write(struct tb_conn *c, const struct tb_span *pieces, unsigned n) {
     if (c->closing || c->finishing)
         return TB_ECLOSED;
     for (unsigned i = 0; i < n; i++) {
-        /* libuv does not write through this pointer. */
-        bufs[i].base = (char *)(uintptr_t)pieces[i].p;
+        bufs[i].base = tb_unconst(pieces[i].p);
         bufs[i].len = pieces[i].n;
         total += pieces[i].n;
     }

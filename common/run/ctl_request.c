@@ -6,6 +6,7 @@
 
 #include "conn_internal.h"
 #include "json_line.h"
+#include "mem.h"
 #include "tb/ctl.h"
 
 struct wait {
@@ -139,7 +140,7 @@ static void explain(const struct wait *w, const struct tb_addr *at, const char *
 json_t *tb_ctl_request(const struct tb_addr *at, const json_t *request, unsigned timeout_ms,
                        struct tb_error *e) {
     struct wait w = {.fd = -1, .timeout_ms = (unsigned)tb_timeout_ms(timeout_ms)};
-    json_t *copy = json_copy((json_t *)(uintptr_t)request); /* shallow: only the id is ours */
+    json_t *copy = json_copy(tb_unconst(request)); /* shallow: only the id is ours */
     const char *step = "connect";
     char *text;
     size_t n;

@@ -1,4 +1,5 @@
 /* Requests and replies of the control protocol. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static void send_reply(struct tb_ctl_peer *peer, json_t *id, bool ok, const json
     if (error)
         json_object_set_new(o, "error", json_string(error));
     if (members)
-        json_object_update_missing(o, (json_t *)(uintptr_t)members); /* only read */
+        json_object_update_missing(o, tb_unconst(members));
     text = tb_json_line(o, &n);
     json_decref(o);
     if (n > TB_CTL_REPLY_MAX) {
@@ -56,6 +57,7 @@ static void end_with_error(struct tb_ctl_peer *peer, const char *error) {
 }
 
 static void unlink_call(struct tb_ctl_call *call) {
+    assert(call->peer);
     *call->prev = call->next;
     if (call->next)
         call->next->prev = call->prev;

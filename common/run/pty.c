@@ -323,7 +323,7 @@ int tb_pty_write(struct tb_pty *p, const struct tb_span *pieces, unsigned n) {
     if (!p->present)
         return 1;
     for (unsigned i = 0; i < n; i++) {
-        iov[i].iov_base = (void *)(uintptr_t)pieces[i].p; /* writev() does not write there */
+        iov[i].iov_base = tb_unconst(pieces[i].p);
         iov[i].iov_len = pieces[i].n;
         total += pieces[i].n;
     }

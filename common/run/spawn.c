@@ -77,7 +77,7 @@ static char **make_env(const char *const *extra) {
     }
     for (size_t j = 0; j < n_extra; j++)
         if (extra[j][strcspn(extra[j], "=")] == '=' && extra[j][strcspn(extra[j], "=") + 1])
-            env[n++] = (char *)(uintptr_t)extra[j]; /* execve() does not write there */
+            env[n++] = tb_unconst(extra[j]);
     return env;
 }
 
@@ -194,7 +194,7 @@ int tb_spawn(const struct tb_child_spec *spec, struct tb_spawned *ret) {
     p.path = find_program(spec->argv[0]);
     if (!p.path)
         return -errno;
-    p.argv = (char *const *)(uintptr_t)spec->argv; /* execve() does not write there */
+    p.argv = tb_unconst(spec->argv);
     p.env = make_env(spec->env);
     p.cwd = spec->cwd;
     p.parent = getpid();

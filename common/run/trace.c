@@ -198,8 +198,8 @@ static void write_record(struct tb_trace *t, const struct tb_span *pieces, int n
     struct iovec iov[4];
     ssize_t w;
 
-    for (int i = 0; i < n; i++) /* writev() does not write there */
-        iov[i] = (struct iovec){(void *)(uintptr_t)pieces[i].p, pieces[i].n};
+    for (int i = 0; i < n; i++)
+        iov[i] = (struct iovec){tb_unconst(pieces[i].p), pieces[i].n};
     w = writev(t->fd, iov, n);
     if (w >= 0 && (size_t)w == total)
         return;

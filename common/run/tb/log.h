@@ -1,6 +1,7 @@
 #pragma once
 /* Logging of programs: "level component: message key=value", stderr, monotonic ms. Error = a person
- * must act; warn = we go on, and say so. Secrets never reach a log. */
+ * must act; warn = we go on, and say so. Secrets never reach a log. A message is one line: control
+ * characters are escaped, what passes 511 bytes is cut and marked. */
 #include "tb/error.h"
 
 enum tb_log_level { TB_LOG_ERROR, TB_LOG_WARN, TB_LOG_INFO, TB_LOG_DEBUG };
