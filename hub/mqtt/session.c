@@ -156,7 +156,7 @@ static void relay_up(struct hub_session *s, struct tb_span data) {
 }
 
 static size_t relay_connack(struct hub_session *s, struct tb_span data) {
-    struct tb_span in = data, body;
+    struct tb_span in = data, body = TB_SPAN_NONE;
     struct tb_mqtt_head head;
     struct tb_mqtt_connack ack;
     uint8_t props[512], bytes[sizeof props + 16];
@@ -178,6 +178,10 @@ static size_t relay_connack(struct hub_session *s, struct tb_span data) {
         tb_mqtt_put_assigned_client_id(&list, tb_span_str(s->peer.cred.device));
     ack.properties = tb_buf_span(&list);
     tb_mqtt_put_connack(&out, s->connect.level, &ack);
+    if (!tb_buf_ok(&list) || !tb_buf_ok(&out)) {
+        end(s, "broker");
+        return data.n;
+    }
     s->answered = true;
     (*(ack.code == 0 ? &s->all->totals.connects : &s->all->totals.connects_refused))++;
     s->all->hooks.on_connect(s, &s->connect, ack.code, s->all->hooks.user);

@@ -134,7 +134,7 @@ int hub_registry_lookup(struct hub_registry *r, const uint8_t fp[HUB_FP_SIZE],
     struct hub_credential **slot, *c, found;
     int err;
 
-    if (!r->cache && !(r->cache = calloc(CACHE_SLOTS, sizeof(*r->cache))))
+    if (!r->cache && !(r->cache = calloc(CACHE_SLOTS, sizeof(struct hub_credential *))))
         abort();
     hub_registry_generation(r);
     slot = cache_slot(r, fp);

@@ -1,5 +1,5 @@
 /* Cards, devices and certificates coming in: one by one, or a batch from the factory. */
-#include <stdarg.h>
+#include <assert.h>
 #include <string.h>
 
 #include <openssl/pem.h>
@@ -122,6 +122,7 @@ static int add(struct hub_registry *r, const char *device, const char *iccid, co
     struct hub_credential known;
     int err;
 
+    assert(device);
     if (gather(cert, &f) < 0)
         return tb_error_set(e, TB_ECRYPTO, NULL, 0, "certificate: its public key cannot be read");
     err = iccid ? settle_card(r, iccid, imsi, e) : 0;
@@ -230,7 +231,7 @@ static int import_credential(struct import *in, const json_t *card, const json_t
     const char *hex = json_string_value(json_object_get(cred, "fingerprint"));
     const char *iccid = json_string_value(json_object_get(card, "iccid"));
     const char *device = json_string_value(json_object_get(card, "device"));
-    bool added;
+    bool added = false;
     X509 *cert;
     int err;
 

@@ -109,7 +109,7 @@ int hub_db_prepare(struct hub_registry *r, sqlite3_stmt **ret, struct tb_error *
 }
 
 int hub_db_run(struct hub_registry *r, struct tb_error *e, const char *sql, const char *fmt, ...) {
-    sqlite3_stmt *s;
+    sqlite3_stmt *s = NULL;
     va_list ap;
     int err;
 

@@ -59,10 +59,10 @@ int main(int argc, char **argv) {
     snprintf(path, sizeof path, "%s/devices.key", argv[3]);
     if (err == 0)
         err = tb_pki_key_save(key, path, &e);
-    for (int i = 0; i < atoi(argv[4]) && err == 0; i++) {
-        char iccid[32];
+    for (long i = 0; i < strtol(argv[4], NULL, 10) && err == 0; i++) {
+        char iccid[48];
 
-        snprintf(iccid, sizeof iccid, "89882470000001%05d", i);
+        snprintf(iccid, sizeof iccid, "89882470000001%05ld", i);
         err = make_one(&ca, key, argv[3], iccid, cards, &e);
     }
     snprintf(path, sizeof path, "%s/devices.json", argv[3]);
