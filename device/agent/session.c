@@ -36,6 +36,7 @@ struct dev_session {
     struct dev_task task;
     const char *state;
     bool running, stopping, closing;
+    bool again;      /* start anew once the old session has ended */
     bool failed;     /* the last attempt, and not because it was stopped */
     bool mqtt_up;    /* CONNACK came in this attempt */
     bool mqtt_ended; /* paho has given up, or said goodbye */
@@ -421,6 +422,11 @@ static void on_task_end(struct dev_task *t, void *arg) {
     (void)t;
     s->running = s->stopping = false;
     s->state = "idle";
+    if (s->again && !s->closing) {
+        s->again = false;
+        if (dev_session_start(s) == 0)
+            return;
+    }
     s->ops->on_idle(s->failed, s->user);
     if (s->closing)
         dev_mqtt_close(s->mqtt, on_mqtt_closed);
@@ -453,6 +459,11 @@ int dev_session_new(uv_loop_t *loop, const struct dev_session_config *cfg, struc
 }
 
 int dev_session_start(struct dev_session *s) {
+    /* Told to start while the old session still says good-bye: right after it. */
+    if (s->running && s->stopping && !s->closing) {
+        s->again = true;
+        return 0;
+    }
     if (s->running || s->closing)
         return TB_ESTATE;
     s->running = true;

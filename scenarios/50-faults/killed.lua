@@ -14,7 +14,7 @@ function run(case)
 
   step "a session is up"
   dev:power_on()
-  cloud:expect("connect", { device = dev.id }, "20s")
+  dev:expect("session", {}, "20s")
 
   if case.victim == "card" then
     step "the card loses power; the modem notices"
@@ -49,7 +49,7 @@ function run(case)
   end
 
   step "the device is back in service"
-  cloud:expect("connect", { device = dev.id }, "40s")
+  dev:expect("session", {}, "40s")
   dev:publish("telemetry", "alive")
   cloud:expect("publish", { device = dev.id, topic = "devices/" .. dev.id .. "/telemetry" }, "10s")
 end

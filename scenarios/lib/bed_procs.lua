@@ -245,6 +245,7 @@ function Device:expect_modem(name, fields, timeout) return wait_event(self.modem
 -- Ends the session; the device opens a new one.
 function Device:reconnect()
   self:disconnect()
+  self:expect("disconnected", {}, "10s")
   self:connect()
 end
 function Device:connect() ask(self.agent, self.name, { verb = "connect" }) end
