@@ -108,7 +108,7 @@ static void watch_master(struct tb_pty *p) {
 }
 
 static void tell_drained(struct tb_pty *p) {
-    if (!p->full || p->out.n >= LOW_MARK)
+    if (!p->full || p->closing || p->out.n >= LOW_MARK)
         return;
     p->full = false;
     if (p->ops->on_drain)
@@ -188,21 +188,27 @@ static void read_master(struct tb_pty *p) {
     }
 }
 
+static bool hung_up(const struct tb_pty *p) {
+    struct pollfd now = {.fd = p->master_fd};
+
+    return poll(&now, 1, 0) == 1 && (now.revents & POLLHUP);
+}
+
 /* Writes what is queued; what the slave has no room for stays. */
 static void write_master(struct tb_pty *p) {
     ssize_t n = write(p->master_fd, p->out.p, p->out.n);
 
-    if (n < 0 && errno == EIO) { /* gone while we were not reading */
-        set_present(p, false);
-        return;
-    }
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+    if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EIO) {
         tb_pty_close(p, -errno);
         return;
     }
     if (n > 0) {
         p->out.n -= (size_t)n;
         memmove(p->out.p, p->out.p + n, p->out.n);
+    } else if (hung_up(p)) {
+        /* The client left while we were not reading. Its last words are still to be read, so it is
+         * not gone yet, but nobody will make room any more: waiting for it would spin. */
+        p->out.n = 0;
     }
     if (p->out.n == 0) {
         tb_outbuf_done(&p->out);

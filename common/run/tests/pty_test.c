@@ -16,7 +16,7 @@ struct line {
     size_t keep;    /* bytes that on_data leaves */
     int came, left; /* calls of on_clients */
     int news;       /* anything happened */
-    int closed, why;
+    int closed, why, drained;
     bool echo;
 };
 
@@ -52,8 +52,15 @@ static void on_closed(int why, void *user) {
     l->news = 1;
 }
 
-static const struct tb_pty_ops ops = {
-    .on_data = on_data, .on_clients = on_clients, .on_closed = on_closed};
+static void on_drain(struct tb_pty *p, void *user) {
+    struct line *l = user;
+
+    (void)p;
+    l->drained++;
+    l->news = 1;
+}
+
+static const struct tb_pty_ops ops = {on_data, on_clients, on_drain, on_closed};
 
 static int open_line(void **state) {
     struct line *l = calloc(1, sizeof *l);
@@ -293,6 +300,7 @@ static void slow_reader_gets_everything_in_order(void **state) {
     assert_int_equal(room, 0); /* the high mark is passed */
     read_exactly(l, fd, (char *)got, n);
     assert_memory_equal(got, much, n);
+    assert_int_equal(l->drained, 1);
     close(fd);
     free(much);
     free(got);
@@ -364,6 +372,45 @@ static void file_in_the_links_place_is_refused(void **state) {
     assert_int_equal(tb_pty_open(&l->loop, in_dir("no/such"), &ops, l, &p, &e), -ENOENT);
 }
 
+static void pause_stops_input_and_resume_offers_it(void **state) {
+    struct line *l = *state;
+    int fd = client();
+
+    until(l, &l->came, 1);
+    tb_pty_pause(l->pty);
+    assert_int_equal(write(fd, "AT\r", 3), 3);
+    for (int i = 0; i < 5; i++)
+        uv_run(&l->loop, UV_RUN_NOWAIT);
+    assert_int_equal(l->n_got, 0);
+    tb_pty_resume(l->pty);
+    until_got(l, "AT\r");
+    close(fd);
+    until(l, &l->left, 1);
+}
+
+static void client_that_leaves_a_paused_line_costs_nothing(void **state) {
+    struct line *l = *state;
+    char *much = calloc(1, 100000);
+    const struct tb_span block = tb_span(much, 100000);
+    struct pollfd loop_fd = {.fd = uv_backend_fd(&l->loop), .events = POLLIN};
+    int fd = client();
+
+    until(l, &l->came, 1);
+    assert_int_equal(tb_pty_write(l->pty, &block, 1), 0);
+    tb_pty_pause(l->pty);
+    assert_int_equal(write(fd, "bye", 3), 3);
+    close(fd);
+    for (int i = 0; i < 5; i++)
+        uv_run(&l->loop, UV_RUN_NOWAIT);
+    assert_int_equal(poll(&loop_fd, 1, 0), 0); /* the loop sleeps */
+    assert_int_equal(l->drained, 1);
+    assert_int_equal(l->left, 0); /* its last words come first */
+    tb_pty_resume(l->pty);
+    until(l, &l->left, 1);
+    until_got(l, "bye");
+    free(much);
+}
+
 static void close_with_a_client_present(void **state) {
     struct line *l = *state;
     int fd = client();
@@ -397,6 +444,8 @@ int main(void) {
         LINE_TEST(input_nobody_consumes_closes_the_line),
         LINE_TEST(link_is_replaced_and_removed),
         LINE_TEST(file_in_the_links_place_is_refused),
+        LINE_TEST(pause_stops_input_and_resume_offers_it),
+        LINE_TEST(client_that_leaves_a_paused_line_costs_nothing),
         LINE_TEST(close_with_a_client_present),
     };
 
