@@ -149,6 +149,14 @@ class Refused(HubCase):
             self.events.expect("refused", reason="protocol")
         self.device(hub)
 
+    def test_renegotiation_is_refused(self):
+        hub = self.hub()
+        done = subprocess.run(["openssl", "s_client", "-connect", hub.ready["mqtts"], "-tls1_2", "-CAfile", self.ca,
+                               "-cert", self.red[0], "-key", self.red[1]], input="R\n", capture_output=True, text=True,
+                              timeout=tbtest.WAIT)
+        self.assertIn("no renegotiation", done.stderr)
+        self.assertEqual(hub.ask("counters")["handshakes"]["TLSv1.2"], 1)
+
     def test_who_closes_in_the_middle_is_counted(self):
         hub = self.hub()
         with tbtest.connect(hub.ready["mqtts"]) as s:
@@ -163,7 +171,7 @@ class Refused(HubCase):
         self.events.expect("refused", reason="peer-alert", alert=48)
 
     def test_the_slow_are_cut_off(self):
-        hub = self.hub("--deadline", "300")
+        hub = self.hub("--deadline", "1000")
         silent = tbtest.connect(hub.ready["mqtts"])
         mute = self.tls(hub, self.red)  # handshake, then no CONNECT
         half = self.tls(hub, self.red)
@@ -177,6 +185,7 @@ class Refused(HubCase):
             s.close()
         self.events.expect("refused", reason="timeout")
         self.assertEqual(hub.ask("counters")["handshakes"]["refused"]["timeout"], 1)
+        self.assertEqual(hub.ask("state")["connections"], 0)
 
     def test_more_than_allowed_are_turned_away(self):
         hub = self.hub("--max-connections", "2")

@@ -174,7 +174,7 @@ class Volume(HubCase):
         self.assertEqual(made.returncode, 0, made.stderr)
         self.assertIn("200 credentials added", self.cli("import", self.path("devices.json")))
         iccids = ["89882470000001%05d" % i for i in range(200)]
-        hub = self.hub()
+        hub = self.hub("--deadline", "60000")
         devices = []
         for iccid in iccids:
             ctx = self.context((self.path(iccid + ".crt"), self.path("devices.key")))
