@@ -26,6 +26,7 @@ struct openssl_channel {
     struct dev_openssl *o;
     SSL_CTX *ctx;
     SSL *ssl;
+    char server_name[256];
     int alert; /* last one received, -1: none */
     void (*keylog)(const char *line, void *user);
     void *keylog_user;
@@ -243,7 +244,7 @@ static bool load_key(struct openssl_channel *c, const struct dev_channel_config 
     return ok;
 }
 
-static bool set_name(SSL *ssl, const char *name) {
+static bool set_name(SSL *ssl, char *name) {
     unsigned char addr[16];
 
     if (inet_pton(AF_INET, name, addr) == 1 || inet_pton(AF_INET6, name, addr) == 1)
@@ -378,7 +379,7 @@ static bool set_up(struct openssl_channel *c, const struct dev_channel_config *c
     c->keylog_user = cfg->keylog_user;
     c->ssl = SSL_new(c->ctx);
     bio = BIO_new(c->o->bio);
-    if (!c->ssl || !bio || !set_name(c->ssl, cfg->server_name)) {
+    if (!c->ssl || !bio || !set_name(c->ssl, c->server_name)) {
         BIO_free(bio);
         explain(c, why, "tls");
         return false;
@@ -402,6 +403,7 @@ int dev_channel_openssl(struct dev_openssl *o, const struct dev_channel_config *
     c->ch.stream = stream;
     c->o = o;
     c->alert = -1;
+    snprintf(c->server_name, sizeof c->server_name, "%s", cfg->server_name);
     ERR_clear_error();
     if (!set_up(c, cfg, why)) {
         channel_free(c);

@@ -332,6 +332,8 @@ static const struct tb_ctl_verb verbs[] = {
 static void on_session_closed(void *user) {
     struct app *app = user;
 
+    dev_openssl_free(app->openssl);
+    dev_card_free(app->card); /* its link is a handle of the loop */
     tb_ctl_close(app->ctl);
 }
 
@@ -463,8 +465,6 @@ int main(int argc, char **argv) {
     if (!app.o.no_connect && dev_session_start(app.session) < 0)
         abort(); /* it is idle */
     status = tb_loop_run(app.loop);
-    dev_openssl_free(app.openssl);
-    dev_card_free(app.card);
     if (app.keylog_fd >= 0)
         close(app.keylog_fd);
     tb_cli_done(&cli, &app.o);

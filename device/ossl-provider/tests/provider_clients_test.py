@@ -4,99 +4,25 @@ argv[1] is the bed: fake (a card process of the provider's own tests), vpcd (sim
 sim-modem). Every test looks at the card's count of signatures: a key that is not in the card would pass without."""
 import os
 import re
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 
+import cardbed
 import tbtest
+from cardbed import wait_for_line
 
-BED = sys.argv.pop(1) if len(sys.argv) > 1 else "fake"
+KIND = sys.argv.pop(1) if len(sys.argv) > 1 else "fake"
 MODULE = os.environ["ISP_MODULE"]
 CONF_IN = os.path.join(tbtest.SOURCE, "device", "ossl-provider", "openssl.cnf.in")
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
-PROFILE = os.path.join(tbtest.SOURCE, "sim-card", "profiles", "factory.card")
-
-
-def wait_for_line(stream, wanted, what):
-    """Reads a child's output until a line holds one of the texts; returns all of it."""
-    seen = b""
-    fd = stream.fileno()
-    while not any(w in seen for w in wanted):
-        if not select.select([fd], [], [], tbtest.WAIT)[0]:
-            raise AssertionError("%s: no %r in %r" % (what, wanted, seen))
-        piece = os.read(fd, 65536)
-        if not piece:
-            raise AssertionError("%s ended: %r" % (what, seen))
-        seen += piece
-    return seen.decode(errors="replace")
-
-
-class FakeBed:
-    """id 01 key, 02 self-signed certificate."""
-
-    def __init__(self, case):
-        self.counter = case.path("counter")
-        self.cert = case.path("card.pem")
-        self.ca = self.cert
-        self.card = case.start("fake-card", case.path("card.sock"), self.cert, self.counter)
-        self.transport = "vpcd:unix:" + case.path("card.sock")
-
-    def signatures(self):
-        with open(self.counter) as f:
-            return int(f.read())
-
-    def remove(self):
-        self.card.kill()
-
-
-class SimBed:
-    """A personalised card, directly or behind a modem."""
-
-    def __init__(self, case):
-        ca_key, self.ca = case.path("ca.key"), case.path("ca.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", ca_key, "-out", self.ca, "-subj", "/CN=card issuer", "-days", "30"],
-                       check=True, capture_output=True)
-        store = case.path("card.db")
-        record = case.path("record.json")
-        done = tbtest.run("sim-card", "personalise", "--store", store, "--issuer-cert", self.ca, "--issuer-key",
-                          ca_key, "--out", record, PROFILE)
-        if done.returncode:
-            raise AssertionError(done.stderr)
-        self.modem = None
-        if BED == "vpcd":
-            self.card = case.start("sim-card", "--store", store, "--listen", case.socket("vpcd"), "--ctl",
-                                   case.socket("card"))
-            self.transport = "vpcd:" + case.socket("vpcd")
-        else:
-            at = ["--at-pty", case.path("ttyAT")] if BED == "pty" else ["--at-unix", case.path("at.sock")]
-            self.modem = case.start("sim-modem", "--vpcd", case.socket("vpcd"), *at, "--ctl", case.socket("modem"))
-            with self.modem.ctl().subscribe() as ctl:
-                self.card = case.start("sim-card", "--store", store, "--vpcd", case.socket("vpcd"), "--ctl",
-                                       case.socket("card"))
-                ctl.expect("card-inserted")
-            place = case.path("ttyAT") if BED == "pty" else "unix:" + case.path("at.sock")
-            self.transport = ("cgla:" if BED == "cgla" else "at:") + place
-        self.cert = case.path("card.pem")
-        done = subprocess.run(["openssl", "storeutl", "-certs", "-text", "iotsafe:id=02;type=cert"],
-                              env=case.env(self.transport), check=True, stdout=subprocess.PIPE, text=True)
-        pem = re.search("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", done.stdout, re.S)
-        case.write("card.pem", pem.group(0))
-
-    def signatures(self):
-        return self.card.ask("counters")["sign"]
-
-    def remove(self):
-        self.card.ask("remove")
 
 
 class Provider(tbtest.Case):
     def setUp(self):
         self.conf_of = {}
-        self.bed = FakeBed(self) if BED == "fake" else SimBed(self)
+        self.bed = cardbed.open_bed(self, KIND)
         self.environ = self.env(self.bed.transport)
         self.key = self.path("card.key")
         done = tbtest.run("iotsafe-keyref", "--id", "01", "--cert", self.bed.cert, "--out", self.key)
@@ -118,6 +44,8 @@ class Provider(tbtest.Case):
         env["OPENSSL_CONF"] = self.conf(transport)
         if os.environ.get("ISP_PRELOAD"):
             env["LD_PRELOAD"] = os.environ["ISP_PRELOAD"]
+            # Python's own leaks are its own affair, ours in it are not.
+            env["LSAN_OPTIONS"] = "suppressions=%s:print_suppressions=0" % self.write("lsan", "leak:bin/python3\n")
         return env
 
     def openssl(self, *args, data=None, ok=True, env=None):
@@ -159,7 +87,8 @@ class Provider(tbtest.Case):
         return process, int(re.search(r"ACCEPT .*?:(\d+)\n", text).group(1))
 
     def end(self, process):
-        process.kill()
+        if process.poll() is None:
+            process.kill()
         process.wait()
         for f in (process.stdin, process.stdout):
             if f:
@@ -304,6 +233,8 @@ class Provider(tbtest.Case):
     def test_curl(self):
         if not shutil.which("curl"):
             self.skipTest("no curl")
+        if os.environ.get("ISP_PRELOAD"):
+            self.skipTest("curl hangs with a preloaded address sanitizer, provider or not")
         _, port = self.server(*self.verifying(), "-www")
         for version in ("1.3", "1.2"):
             done = subprocess.run(["curl", "-sS", "--cacert", self.software_key()[0], "--cert", self.bed.cert, "--key",
@@ -372,7 +303,7 @@ set_tcp_nodelay true
     # ---- processes ----
 
     def test_two_processes_at_once(self):
-        if BED == "pty":
+        if KIND == "pty":
             self.skipTest("a serial port has one owner")
         _, port = self.server(*self.verifying(), "-www")
         many = [subprocess.Popen([PYTHON, "-c", self.PYTHON_CLIENT, str(port), self.software_key()[0], self.bed.cert,
@@ -385,17 +316,16 @@ set_tcp_nodelay true
         self.assert_signed(4)
 
     def test_forked_child_has_a_connection_of_its_own(self):
-        if BED == "pty":
+        if KIND == "pty":
             self.skipTest("a serial port has one owner")
-        done = subprocess.run([tbtest.program("isp_fork"), self.key, "4", "5"], env=self.environ, capture_output=True,
+        env = dict(self.environ)
+        env.pop("LD_PRELOAD", None)  # a program of ours brings its sanitizer along
+        done = subprocess.run([tbtest.program("isp_fork"), self.key, "4", "5"], env=env, capture_output=True,
                               text=True, timeout=60 * tbtest.FACTOR, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assert_signed(2 + 4 * 5)
 
 
 if __name__ == "__main__":
-    if BED != "fake" and not os.access(tbtest.program("sim-card"), os.X_OK):
-        tbtest.skip("sim-card is not built")
-    if BED in ("unix", "pty", "cgla") and not os.access(tbtest.program("sim-modem"), os.X_OK):
-        tbtest.skip("sim-modem is not built")
+    cardbed.need(KIND)
     tbtest.main()

@@ -1,0 +1,93 @@
+"""Cards for tests of what uses them: a small one in a process of the device's tests, or sim-card, alone or behind sim-modem."""
+import json
+import os
+import select
+import subprocess
+
+import tbtest
+
+PROFILE = os.path.join(tbtest.SOURCE, "sim-card", "profiles", "factory.card")
+KINDS = ("fake", "vpcd", "unix", "pty", "cgla")
+
+
+def need(kind):
+    """Skips the script when the programs of this kind of bed are not built."""
+    for name in {"fake": ["fake-card"], "vpcd": ["sim-card"]}.get(kind, ["sim-card", "sim-modem"]):
+        if not os.access(tbtest.program(name), os.X_OK):
+            tbtest.skip(name + " is not built")
+
+
+def open_bed(case, kind):
+    """transport: spec for libiotsafe. cert: the card's certificate, ca: who issued it (PEM files)."""
+    return FakeBed(case) if kind == "fake" else SimBed(case, kind)
+
+
+def wait_for_line(stream, wanted, what):
+    """Reads a child's output until a line holds one of the texts; returns all of it."""
+    seen = b""
+    fd = stream.fileno()
+    while not any(w in seen for w in wanted):
+        if not select.select([fd], [], [], tbtest.WAIT)[0]:
+            raise AssertionError("%s: no %r in %r" % (what, wanted, seen))
+        piece = os.read(fd, 65536)
+        if not piece:
+            raise AssertionError("%s ended: %r" % (what, seen))
+        seen += piece
+    return seen.decode(errors="replace")
+
+
+class FakeBed:
+    """id 01 key, 02 self-signed certificate."""
+
+    def __init__(self, case):
+        self.counter = case.path("counter")
+        self.cert = case.path("card.pem")
+        self.ca = self.cert
+        self.card = case.start("fake-card", case.path("card.sock"), self.cert, self.counter)
+        self.transport = "vpcd:unix:" + case.path("card.sock")
+
+    def signatures(self):
+        with open(self.counter) as f:
+            return int(f.read())
+
+    def remove(self):
+        self.card.kill()
+
+
+class SimBed:
+    """A personalised card of the factory profile, directly or behind a modem: key 01, its certificate 02, CA 03."""
+
+    def __init__(self, case, kind):
+        ca_key, self.ca = case.path("ca.key"), case.path("ca.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", ca_key, "-out", self.ca, "-subj", "/CN=card issuer", "-days", "30"],
+                       check=True, capture_output=True)
+        store = case.path("card.db")
+        record = case.path("record.json")
+        done = tbtest.run("sim-card", "personalise", "--store", store, "--issuer-cert", self.ca, "--issuer-key",
+                          ca_key, "--out", record, PROFILE)
+        if done.returncode:
+            raise AssertionError(done.stderr)
+        self.modem = None
+        if kind == "vpcd":
+            self.card = case.start("sim-card", "--store", store, "--listen", case.socket("vpcd"), "--ctl",
+                                   case.socket("card"))
+            self.transport = "vpcd:" + case.socket("vpcd")
+        else:
+            at = ["--at-pty", case.path("ttyAT")] if kind == "pty" else ["--at-unix", case.path("at.sock")]
+            self.modem = case.start("sim-modem", "--vpcd", case.socket("vpcd"), *at, "--ctl", case.socket("modem"))
+            with self.modem.ctl().subscribe() as ctl:
+                self.card = case.start("sim-card", "--store", store, "--vpcd", case.socket("vpcd"), "--ctl",
+                                       case.socket("card"))
+                ctl.expect("card-inserted")
+            place = case.path("ttyAT") if kind == "pty" else "unix:" + case.path("at.sock")
+            self.transport = ("cgla:" if kind == "cgla" else "at:") + place
+        with open(record) as f:
+            self.record = json.load(f)["cards"][0]
+        self.cert = case.write("card.pem", self.record["certificates"][0]["pem"])
+
+    def signatures(self):
+        return self.card.ask("counters")["sign"]
+
+    def remove(self):
+        self.card.ask("remove")
