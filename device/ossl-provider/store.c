@@ -189,8 +189,6 @@ static int load_public(struct store *s, const struct isp_uri *o, OSSL_CALLBACK *
     return ok;
 }
 
-/* A file that is no X.509 certificate is an error when it was asked for by name, else it is passed
- * over (1 without a call back). */
 static int load_cert(struct store *s, const struct isp_uri *o, OSSL_CALLBACK *cb, void *arg) {
     uint8_t *der = OPENSSL_malloc(MAX_CERT);
     const unsigned char *p = der;
@@ -203,31 +201,17 @@ static int load_cert(struct store *s, const struct isp_uri *o, OSSL_CALLBACK *cb
     ERR_set_mark();
     x = d2i_X509(NULL, &p, (long)n);
     ERR_pop_to_mark();
-    if (x) {
+    if (x)
         ok = give_cert(der, (size_t)(p - der), cb, arg);
-    } else if (s->uri.has_ref && s->uri.type == ISP_CERT) {
+    else
         isp_raise(s->prov, ISP_R_CARD_ANSWER, "READ FILE: no X.509 certificate");
-    } else {
-        ok = 1;
-    }
     X509_free(x);
 out:
     OPENSSL_free(der);
     return ok;
 }
 
-static int load(void *vs, OSSL_CALLBACK *cb, void *arg, OSSL_PASSPHRASE_CALLBACK *pw_cb,
-                void *pw_arg) {
-    struct store *s = vs;
-    const struct isp_uri *o;
-
-    (void)pw_cb;
-    (void)pw_arg;
-    if (!s->planned && !plan(s))
-        return 0;
-    if (s->next == s->n)
-        return 1;
-    o = &s->objects[s->next++];
+static int load_object(struct store *s, const struct isp_uri *o, OSSL_CALLBACK *cb, void *arg) {
     switch (o->type) {
     case ISP_KEY:
         return load_key(s, o, cb, arg);
@@ -236,6 +220,46 @@ static int load(void *vs, OSSL_CALLBACK *cb, void *arg, OSSL_PASSPHRASE_CALLBACK
     default:
         return load_cert(s, o, cb, arg);
     }
+}
+
+/* Objects that nobody asked for by name are passed over when there is nothing in them for OpenSSL:
+ * containers that are empty, keys of another type, files that are no certificate. */
+static bool passed_over(const struct store *s) {
+    if (s->n == 1 && s->uri.has_ref)
+        return false;
+    switch (ERR_GET_REASON(ERR_peek_last_error())) {
+    case ISP_R_CARD_REFUSED:
+    case ISP_R_CARD_ANSWER:
+    case ISP_R_CARD_FAILED:
+    case ISP_R_NOT_FOUND:
+    case ISP_R_KEY_TYPE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int load(void *vs, OSSL_CALLBACK *cb, void *arg, OSSL_PASSPHRASE_CALLBACK *pw_cb,
+                void *pw_arg) {
+    struct store *s = vs;
+
+    (void)pw_cb;
+    (void)pw_arg;
+    if (!s->planned && !plan(s))
+        return 0;
+    while (s->next < s->n) {
+        ERR_set_mark();
+        if (load_object(s, &s->objects[s->next++], cb, arg)) {
+            ERR_clear_last_mark();
+            return 1;
+        }
+        if (!passed_over(s)) {
+            ERR_clear_last_mark();
+            return 0;
+        }
+        ERR_pop_to_mark();
+    }
+    return 1;
 }
 
 static int eof(void *vs) {

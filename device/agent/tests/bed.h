@@ -15,11 +15,12 @@ struct bed_card { /* a fake card behind a Unix socket on the loop */
     struct tb_conn *conn;
     uv_timer_t delay;
     unsigned delay_ms; /* from command to answer */
-    unsigned hang_up;  /* close the connection in place of the n-th answer from now, 0: never */
-    bool silent;       /* never answer again */
+    uint8_t gone_at;   /* instruction at which the card vanishes for good, 0: never */
+    bool gone;
+    bool silent; /* never answer again */
     bool busy;
     struct bed *bed;
-    char link[128]; /* for dev_link_new() */
+    char link[300]; /* for dev_link_new() */
     size_t cmd_n;
     uint8_t cmd[300];
 };

@@ -140,7 +140,7 @@ static void critical(struct dev_task *task, void *arg) {
     if (t->result[i] < 0)
         return;
     say(t, (char)('a' + i));
-    (void)dev_task_wait(task, 0);
+    assert_int_equal(dev_task_wait(task, 0), 0);
     say(t, (char)('A' + i));
     dev_unlock(&t->lock);
 }
