@@ -256,47 +256,90 @@ static int put_pair(struct card_nvm *nvm, uint8_t instance, const struct card_ob
     return r;
 }
 
-static int generate(struct card_nvm *nvm, uint8_t instance, struct card_object *private_key,
-                    struct card_object *public_key, struct tb_buf *ret_public) {
-    enum card_key_kind kind;
-    struct card_key *key;
-    int r;
-
-    if (private_key->key_type != public_key->key_type ||
-        card_key_type_volatile(private_key->key_type) ||
-        !card_key_type_kind(private_key->key_type, &kind))
-        return TB_ERANGE;
-    r = card_key_generate(kind, &key);
-    if (r < 0)
-        return r;
-    r = take_value(private_key, key, true);
-    if (r == 0)
-        r = take_value(public_key, key, false);
-    card_key_free(key);
-    if (r == 0)
-        r = put_pair(nvm, instance, (const struct card_object *const[]){private_key, public_key});
-    if (r < 0)
-        return r;
-    tb_put(ret_public, card_object_value(public_key));
-    return tb_buf_ok(ret_public) ? 0 : TB_ESPACE;
-}
-
-int card_perso_generate(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
-                        struct tb_buf *ret_public) {
-    struct card_object *private_key, *public_key;
-    int r = get_object(nvm, instance, CARD_PRIVATE, private_id, &private_key);
+/* Both halves of a pair, the caller's to free. */
+static int get_pair(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
+                    struct card_object *ret[2]) {
+    struct card_object *half[2];
+    int r = get_object(nvm, instance, CARD_PRIVATE, private_id, &half[0]);
 
     if (r < 0)
         return r;
     r = get_object(nvm, instance, CARD_PUBLIC,
-                   private_key->pair_len ? tb_span(private_key->pair, private_key->pair_len)
-                                         : private_id,
-                   &public_key);
-    if (r == 0) {
-        r = generate(nvm, instance, private_key, public_key, ret_public);
-        card_object_free(public_key);
+                   half[0]->pair_len ? tb_span(half[0]->pair, half[0]->pair_len) : private_id,
+                   &half[1]);
+    if (r < 0) {
+        card_object_free(half[0]);
+        return r;
     }
-    card_object_free(private_key);
+    memcpy(ret, half, sizeof half);
+    return 0;
+}
+
+/* Puts key into both containers and writes them. */
+static int fill_pair(struct card_nvm *nvm, uint8_t instance, struct card_object *const half[2],
+                     const struct card_key *key) {
+    int r = take_value(half[0], key, true);
+
+    if (r == 0)
+        r = take_value(half[1], key, false);
+    return r < 0 ? r
+                 : put_pair(nvm, instance, (const struct card_object *const[]){half[0], half[1]});
+}
+
+/* The kind of key that both containers take and keep. */
+static int pair_kind(struct card_object *const half[2], enum card_key_kind *ret) {
+    return half[0]->key_type != half[1]->key_type || card_key_type_volatile(half[0]->key_type) ||
+                   !card_key_type_kind(half[0]->key_type, ret)
+               ? TB_ERANGE
+               : 0;
+}
+
+int card_perso_generate(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
+                        struct tb_buf *ret_public) {
+    struct card_object *half[2];
+    struct card_key *key = NULL;
+    enum card_key_kind kind;
+    int r = get_pair(nvm, instance, private_id, half);
+
+    if (r < 0)
+        return r;
+    r = pair_kind(half, &kind);
+    if (r == 0)
+        r = card_key_generate(kind, &key);
+    if (r == 0)
+        r = fill_pair(nvm, instance, half, key);
+    if (r == 0) {
+        tb_put(ret_public, card_object_value(half[1]));
+        r = tb_buf_ok(ret_public) ? 0 : TB_ESPACE;
+    }
+    card_key_free(key);
+    card_object_free(half[0]);
+    card_object_free(half[1]);
+    return r;
+}
+
+int card_perso_copy(struct card_nvm *nvm, uint8_t from_instance, struct tb_span from_id,
+                    uint8_t to_instance, struct tb_span to_id) {
+    struct card_object *from, *half[2];
+    enum card_key_kind kind;
+    struct card_key *key;
+    int r = get_object(nvm, from_instance, CARD_PRIVATE, from_id, &from);
+
+    if (r < 0)
+        return r;
+    r = get_pair(nvm, to_instance, to_id, half);
+    if (r == 0) {
+        r = pair_kind(half, &kind);
+        if (r == 0 && half[0]->key_type != from->key_type)
+            r = TB_ERANGE;
+        if (r == 0)
+            r = from->value_len == 0 ? TB_ENOTFOUND : card_object_key(from, &key);
+        if (r == 0)
+            r = fill_pair(nvm, to_instance, half, key);
+        card_object_free(half[0]);
+        card_object_free(half[1]);
+    }
+    card_object_free(from);
     return r;
 }
 

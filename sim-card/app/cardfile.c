@@ -269,9 +269,9 @@ void cardfile_free(struct cardfile *f) {
         return;
     while (f->first) {
         struct cardfile_entry *at = f->first;
-        char *texts[] = {at->name, at->label,        at->public_label, at->text,
-                         at->from, at->certificate,  at->key,          at->profile,
-                         at->cn,   at->organization, at->psk_identity, at->puk};
+        char *texts[] = {at->name,         at->label, at->public_label, at->text, at->from,
+                         at->certificate,  at->key,   at->profile,      at->cn,   at->organization,
+                         at->psk_identity, at->puk,   at->copy_of};
 
         f->first = at->next;
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

@@ -39,7 +39,7 @@ struct cardfile_entry {
     unsigned instance; /* object set: applets and objects */
     struct cardfile_bytes id, public_id, hex;
     char *label, *public_label, *text, *from, *certificate, *key, *profile, *cn, *organization,
-        *psk_identity, *puk;
+        *psk_identity, *puk, *copy_of;
     uint8_t type, functions, usage, access, public_access, sign_alg, derivation, file_usage;
     uint16_t hash;
     unsigned random, days, capacity;

@@ -132,6 +132,23 @@ static void key_defaults(struct cardfile_entry *at) {
         at->hash = rsa ? TB_SAFE_SHA256 | TB_SAFE_SHA384 | TB_SAFE_SHA512 : TB_SAFE_SHA256;
 }
 
+/* A copy holds the pair of another section, which has to have one. */
+static int check_copy(const struct cardfile *f, const struct cardfile_entry *at,
+                      struct tb_error *e) {
+    const struct cardfile_entry *original = cardfile_find(f, CARDFILE_KEY, at->copy_of);
+
+    if (!original)
+        return no_such(f, at, "copy_of", at->copy_of, CARDFILE_KEY, NULL, e);
+    if (original->copy_of)
+        return refuse(f, at, e, "'copy_of' names a copy: name the original");
+    if (!original->from && (original->value == CARDFILE_EMPTY || is_volatile(original)))
+        return refuse(f, at, e, "'copy_of' names a key without a value");
+    /* What the original's section leaves out is P-256, here as there. */
+    if (at->type != (original->type ? original->type : TB_SAFE_P256))
+        return refuse(f, at, e, "'type' has to be the original's");
+    return 0;
+}
+
 static int check_key(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
     if (need(f, at, "id", e) < 0)
         return TB_EPARSE;
@@ -154,7 +171,9 @@ static int check_key(const struct cardfile *f, struct cardfile_entry *at, struct
                       "'from' out");
     if (at->type == TB_SAFE_RSA2048 && at->functions & TB_SAFE_CAN_AGREE)
         return refuse(f, at, e, "an RSA key cannot agree on keys");
-    return at_most_one(f, at, (const char *const[]){"value", "from", NULL}, e);
+    if (at_most_one(f, at, (const char *const[]){"value", "from", "copy_of", NULL}, e) < 0)
+        return TB_EPARSE;
+    return at->copy_of ? check_copy(f, at, e) : 0;
 }
 
 static int check_public(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {

@@ -123,6 +123,7 @@ static const struct cardfile_field key_fields[] = {
     SET("signature", ENTRY(sign_alg), signatures),
     WORD("value", ENTRY(value), values),
     TEXT("from", ENTRY(from)),
+    TEXT("copy_of", ENTRY(copy_of)),
     END,
 };
 static const struct cardfile_field public_fields[] = {

@@ -125,9 +125,19 @@ static int record_key(struct factory *fy, const struct made *m) {
 static int make_key(struct factory *fy, const struct cardfile_entry *at) {
     EVP_PKEY *public = NULL;
     struct made *m;
-    int r = at->kind == CARDFILE_KEY ? factory_key(fy->f, at, fy->nvm, &public, fy->e)
-                                     : factory_public(fy->f, at, fy->nvm, &public, fy->e);
+    int r;
 
+    if (at->copy_of) {
+        const struct made *original = made_of(fy, CARDFILE_KEY, at->copy_of);
+
+        r = factory_copy(fy->f, at, original->from, fy->nvm, fy->e);
+        if (r == 0 && EVP_PKEY_up_ref(original->public) == 1)
+        public = original->public;
+    } else if (at->kind == CARDFILE_KEY) {
+        r = factory_key(fy->f, at, fy->nvm, &public, fy->e);
+    } else {
+        r = factory_public(fy->f, at, fy->nvm, &public, fy->e);
+    }
     if (r < 0 || !public)
         return r;
     m = remember(fy, at);
@@ -355,17 +365,21 @@ static int make_entry(struct factory *fy, const struct cardfile_entry *at) {
 }
 
 static int make_all(struct factory *fy) {
-    /* A section may refer to one further down: keys come before certificates, these before the
-     * files they fill. */
-    static const enum cardfile_kind order[] = {
-        CARDFILE_PIN,    CARDFILE_APPLET,      CARDFILE_KEY,  CARDFILE_PUBLIC,
-        CARDFILE_SECRET, CARDFILE_CERTIFICATE, CARDFILE_FILE,
+    /* A section may refer to one further down: keys come before their copies and certificates,
+     * these before the files they fill. */
+    static const struct {
+        enum cardfile_kind kind;
+        bool copies;
+    } order[] = {
+        {CARDFILE_PIN, false},         {CARDFILE_APPLET, false}, {CARDFILE_KEY, false},
+        {CARDFILE_KEY, true},          {CARDFILE_PUBLIC, false}, {CARDFILE_SECRET, false},
+        {CARDFILE_CERTIFICATE, false}, {CARDFILE_FILE, false},
     };
     int r = make_identity(fy);
 
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         for (const struct cardfile_entry *at = fy->f->first; at && r == 0; at = at->next)
-            if (at->kind == order[i])
+            if (at->kind == order[i].kind && (at->copy_of != NULL) == order[i].copies)
                 r = make_entry(fy, at);
     for (const struct cardfile_entry *at = fy->f->first; at && r == 0; at = at->next)
         if (at->kind == CARDFILE_CERTIFICATE)

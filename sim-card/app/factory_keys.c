@@ -221,6 +221,16 @@ int factory_key(const struct cardfile *f, const struct cardfile_entry *key, stru
                      : make_inside(f, key, nvm, ret_public, e);
 }
 
+int factory_copy(const struct cardfile *f, const struct cardfile_entry *key,
+                 const struct cardfile_entry *original, struct card_nvm *nvm, struct tb_error *e) {
+    int r = put_pair(key, nvm, TB_SPAN_NONE, TB_SPAN_NONE);
+
+    if (r == 0)
+        r = card_perso_copy(nvm, (uint8_t)original->instance, span_of(&original->id),
+                            (uint8_t)key->instance, span_of(&key->id));
+    return r < 0 ? factory_refused(f, key, r, e) : 0;
+}
+
 int factory_public(const struct cardfile *f, const struct cardfile_entry *at, struct card_nvm *nvm,
                    EVP_PKEY **ret_public, struct tb_error *e) {
     struct card_object_spec spec = key_spec(at, CARD_PUBLIC);

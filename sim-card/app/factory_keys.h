@@ -8,6 +8,10 @@
  * a new reference. */
 int factory_key(const struct cardfile *f, const struct cardfile_entry *key, struct card_nvm *nvm,
                 EVP_PKEY **ret_public, struct tb_error *e) TB_CHECKED;
+/* Puts the pair of a [key] with copy_of onto the card, which is original's. */
+int factory_copy(const struct cardfile *f, const struct cardfile_entry *key,
+                 const struct cardfile_entry *original, struct card_nvm *nvm,
+                 struct tb_error *e) TB_CHECKED;
 /* The same for a [public]. */
 int factory_public(const struct cardfile *f, const struct cardfile_entry *key, struct card_nvm *nvm,
                    EVP_PKEY **ret_public, struct tb_error *e) TB_CHECKED;

@@ -251,6 +251,15 @@ static void contradictions_are_refused(void **state) {
             "exclude each other");
     refused(t, IDENTITY APPLET "[key a]\nid = 01\ntype = p256-volatile\nvalue = generate\n", 6,
             "volatile");
+    refused(t, IDENTITY APPLET "[key a]\nid=01\ncopy_of=b\n", 6, "no [key b]");
+    refused(t, IDENTITY APPLET "[key a]\nid=01\nvalue=empty\n[key b]\nid=02\ncopy_of=a\n", 9,
+            "without a value");
+    refused(
+        t, IDENTITY APPLET "[key a]\nid=01\n[key b]\nid=02\ncopy_of=a\n[key c]\nid=03\ncopy_of=b\n",
+        11, "name the original");
+    refused(t, IDENTITY APPLET "[key a]\nid=01\n[key b]\nid=02\ntype=rsa2048\ncopy_of=a\n", 8,
+            "original's");
+    refused(t, IDENTITY APPLET "[key a]\nid=01\nfrom=x\ncopy_of=b\n", 6, "exclude each other");
     refused(t, IDENTITY APPLET "[key a]\nid=01\ntype=rsa2048\nfunctions=agree\n", 6,
             "cannot agree");
     refused(t, IDENTITY APPLET "[key a]\nid=01\nvalue=empty\n[certificate c]\nkey=a\n", 9,

@@ -54,13 +54,35 @@ class Made(cardtest.CardCase):
         link = self.up("factory.card")
         self.assertEqual([(a["aid"], a["profile"]) for a in self.record["applets"]], [
             (cardtest.GSMA, "gsma"), (cardtest.THALES, "thales"), (cardtest.ORANGE, "orange"), (cardtest.NTT, "ntt")])
-        for aid in (cardtest.GSMA, cardtest.THALES, cardtest.NTT):
+        for aid in (cardtest.GSMA, cardtest.THALES):
             link.select(aid)
             self.check_identity(link, "01", "02", "03")
+
+    def check_signs_as_client(self, link):
+        """Key 01 of this instance is the same identity."""
+        digest = os.urandom(32)
+        self.assertTrue(cardtest.verifies(self, self.write("client.pem", self.record["certificates"][0]["pem"]), digest,
+                                          link.sign(digest)))
+
+    def test_factory_card_is_one_identity_for_orange_and_relatives(self):
+        link = self.up("factory.card")
         link.select(cardtest.ORANGE)
-        der = link.read_file("02")  # padded to its container, as this AID's clients want it
+        self.check_signs_as_client(link)
+        der = link.read_file("02")  # padded to its container, as these clients want it
         self.assertEqual(len(der), 1024)
         self.assertEqual(cardtest.fingerprint(der.rstrip(b"\0")), self.record["certificates"][0]["fingerprint"])
+        self.assertEqual(link.read_file("04").rstrip(b"\0"), b"localhost:8883")
+        self.assertEqual(link.transmit(bytes.fromhex("80CB010000"))[-2:].hex(), "9000")  # the list in one block
+
+    def test_factory_card_is_one_identity_for_ntt(self):
+        link = self.up("factory.card")
+        link.select(cardtest.NTT)
+        link.ok("802A00000D740131A1010391020001920104")  # key by label "1"
+        self.check_signs_as_client(link)
+        self.assertEqual(bytes.fromhex(link.ok("80B00000157313" + b"provisioning_secret".hex())), b"0123456789")
+        self.assertEqual(link.read_file("02").decode(), self.record["certificates"][0]["pem"])
+        label = b"iotsafe_client_keypair_cert".hex()
+        self.assertEqual(bytes.fromhex(link.ok("80B000001D731B" + label))[:27], b"-----BEGIN CERTIFICATE-----")
 
     def test_factory_card_has_what_single_clients_want(self):
         link = self.up("factory.card")
@@ -74,21 +96,22 @@ class Made(cardtest.CardCase):
         link.ok("8024010000")
         link.ok("804801000F" + "860106" + "D20701020304050607" + "D30130")  # PRF with the PSK by reference
         link.ok("80B90000058403303036")  # ZARIOT's key may be made by the device
-        self.assertEqual(bytes.fromhex(link.ok("80B0000015" + "7313" + b"provisioning_secret".hex())), b"0123456789")
-        pem = b""
-        label = b"iotsafe_client_keypair_cert".hex()
-        while True:
-            piece, sw = link.apdu("80B0%04X1D731B%s" % (len(pem), label))
-            if sw != "9000" or not piece:
-                break
-            pem += bytes.fromhex(piece)
-        self.assertEqual(pem.decode(), self.record["certificates"][0]["pem"])
 
     def test_wolfssl_stm32_card_serves_both_layouts(self):
         link = self.up("wolfssl-stm32.card")
         link.select()
         self.check_identity(link, "02", "03", "04")
         self.check_identity(link, "3032", "3034", "3033", "client2", "client2")
+
+    def test_zariot_card_waits_for_get_response(self):
+        link = self.up("zariot.card")
+        link.select()
+        self.assertEqual(link.transmit(bytes.fromhex("80B90000058403303036")).hex(), "6151")
+        link.select()
+        digest = os.urandom(32)
+        link.ok("802A00000F8403303036A1010391020001920104")
+        self.assertEqual(link.transmit(bytes.fromhex("802B8000229E20" + digest.hex())).hex(), "6143")
+        self.check_identity(link, "303031", "303032", "303033")
 
     def test_rsa_card(self):
         link = self.up("rsa.card")
@@ -137,7 +160,8 @@ class Record(cardtest.CardCase):
         self.assertIn("CN=8988211000000000219", card["certificates"][0]["subject"])
         self.assertRegex(card["certificates"][0]["not_after"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
         self.assertEqual(card["certificates"][0]["files"], [{"instance": 0, "id": "02", "format": "der"},
-                                                            {"instance": 0, "id": "10", "format": "pem"}])
+                                                            {"instance": 1, "id": "02", "format": "der"},
+                                                            {"instance": 2, "id": "02", "format": "pem"}])
 
     def test_goes_to_a_file(self):
         out = self.path("card.json")
@@ -166,6 +190,40 @@ class Record(cardtest.CardCase):
     def test_keys_differ_from_card_to_card(self):
         first, second = self.make(store="1.db"), self.make(store="2.db")
         self.assertNotEqual(first["keys"][0]["spki_sha256"], second["keys"][0]["spki_sha256"])
+
+    def test_copies_of_a_key_sign_alike(self):
+        for type_, algorithm, options in (("p256", "04", ()), ("rsa2048", "01", ("-pkeyopt", "digest:sha256"))):
+            path = self.write("copy.card", """
+                [card]
+                iccid = 8988211000000000011
+                [applet]
+                aid = A0000005590010
+                [applet]
+                aid = A0000002480400
+                instance = 1
+                [key copy]
+                instance = 1
+                id = 07
+                type = %s
+                copy_of = original
+                [key original]
+                id = 01
+                type = %s
+                [certificate c]
+                key = copy
+                """ % (type_, type_))
+            record = self.make(path, store=type_ + ".db")
+            self.assertEqual(*(key["spki_sha256"] for key in record["keys"]))
+            cert = self.write("cert.pem", record["certificates"][0]["pem"])
+            digest = os.urandom(32)
+            with cardtest.Reader() as reader:
+                daemon = self.run_card("--vpcd", reader.address, store=type_ + ".db")
+                with reader.accept() as link:
+                    link.power_on()
+                    for aid, key in ((cardtest.GSMA, "01"), (cardtest.ORANGE, "07")):
+                        link.select(aid)
+                        self.assertTrue(cardtest.verifies(self, cert, digest, link.sign(digest, key, algorithm), *options))
+            daemon.stop()
 
     def test_takes_keys_and_certificates_of_a_person(self):
         for curve, type_ in (("P-256", "p256"), ("brainpoolP256r1", "brainpool256")):
@@ -298,7 +356,7 @@ class Inspect(cardtest.CardCase):
         r = json.loads(self.inspect("--json"))
         self.assertEqual([a["profile"] for a in r["applets"]], ["gsma", "thales", "orange", "ntt"])
         self.assertEqual(r["applets"][0]["knobs"]["sig_len"], "16")
-        objects = {(o["class"], o["id"]): o for o in r["objects"]}
+        objects = {(o["class"], o["id"]): o for o in r["objects"] if o["instance"] == 0}
         self.assertEqual(objects["public", "01"]["value"], record["keys"][0]["public"])
         self.assertEqual(objects["file", "02"]["certificate"]["fingerprint"],
                          record["certificates"][0]["fingerprint"])

@@ -91,6 +91,12 @@ int card_perso_generate(struct card_nvm *nvm, uint8_t instance, struct tb_span p
 int card_perso_public_of(uint8_t key_type, struct tb_span private_value,
                          struct tb_buf *ret_public) TB_CHECKED;
 
+/* Puts the pair of one private key into the containers of another, so that two instances show one
+ * identity: the key stays inside. Both have to be of one persistent type (TB_ERANGE); TB_ENOTFOUND
+ * also when the first has no value. */
+int card_perso_copy(struct card_nvm *nvm, uint8_t from_instance, struct tb_span from_id,
+                    uint8_t to_instance, struct tb_span to_id) TB_CHECKED;
+
 /* A CSR (PKCS#10 DER) for the subject CN=common_name signed with that private key, appended to
  * ret_csr. */
 int card_perso_csr(struct card_nvm *nvm, uint8_t instance, struct tb_span private_id,
