@@ -123,7 +123,7 @@ int card_instance_add(struct card_instance *in, struct card_object *o) {
     return 0;
 }
 
-void card_instance_remove(struct card_instance *in, struct card_object *o) {
+void card_instance_take(struct card_instance *in, struct card_object *o) {
     size_t at = 0;
 
     while (at < in->n && in->v[at] != o)
@@ -133,6 +133,10 @@ void card_instance_remove(struct card_instance *in, struct card_object *o) {
     for (; at + 1 < in->n; at++)
         in->v[at] = in->v[at + 1];
     in->n--;
+}
+
+void card_instance_remove(struct card_instance *in, struct card_object *o) {
+    card_instance_take(in, o);
     card_object_free(o);
 }
 

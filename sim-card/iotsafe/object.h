@@ -75,6 +75,7 @@ struct card_object *card_instance_find_label(struct card_instance *in, enum card
                                              struct tb_span label);
 /* o is given on success. TB_ENOMEM. */
 int card_instance_add(struct card_instance *in, struct card_object *o) TB_CHECKED;
+void card_instance_take(struct card_instance *in, struct card_object *o);   /* gives it back */
 void card_instance_remove(struct card_instance *in, struct card_object *o); /* frees it */
 size_t card_instance_count(const struct card_instance *in, enum card_object_class cls);
 

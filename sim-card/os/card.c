@@ -4,6 +4,7 @@
 
 #include "iotsafe/object.h"
 #include "os/os.h"
+#include "simcard/admin.h"
 
 /* TS 3B; TA1 96 (512/32), T=0, T=1 with IFSC 254, T=15 clock stop and classes A B C; historical
  * bytes: selection by full and partial AID with EF.DIR, then 73 FE 21 DF: command chaining,
@@ -65,6 +66,7 @@ int card_power_on(struct card *card, struct tb_span *ret_atr) {
 }
 
 void card_power_off(struct card *card) {
+    card_admin_abort(card);
     for (unsigned i = 0; i < TB_CHANNELS; i++)
         card_channel_close(card, i);
     for (size_t i = 0; i < CARD_PINS; i++)
