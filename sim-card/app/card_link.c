@@ -249,17 +249,22 @@ static void dismiss_waiting(struct card_link *l) {
     }
 }
 
+static void no_reader(struct card_link *l, int why) {
+    char text[300];
+
+    if (!l->warned && why != UV_ECANCELED)
+        tb_info("link", "no reader at %s yet (%s); waiting for it",
+                tb_addr_str(&l->addr, text, sizeof text), tb_strerror(why));
+    l->warned = true;
+    come_back(l);
+}
+
 static void on_connected(int status, struct tb_conn *c, void *user) {
     struct card_link *l = user;
-    char text[300];
 
     l->dialing = NULL;
     if (status < 0) {
-        if (!l->warned && status != UV_ECANCELED)
-            tb_info("link", "no reader at %s yet (%s); waiting for it",
-                    tb_addr_str(&l->addr, text, sizeof text), tb_strerror(status));
-        l->warned = true;
-        come_back(l);
+        no_reader(l, status);
         finish_close(l);
         return;
     }
@@ -275,7 +280,7 @@ static void dial(struct card_link *l) {
         return; /* on its way; come_back() follows */
     r = tb_conn_connect(l->loop, &l->addr, &conn_ops, l, on_connected, &l->dialing);
     if (r < 0)
-        on_connected(r, NULL, l);
+        no_reader(l, r);
 }
 
 static void on_retry(void *arg) {

@@ -220,7 +220,7 @@ static int read_set(const struct cardfile_field *f, const char *text, void *obje
 
     if (strlen(text) >= sizeof copy)
         return tb_error_set(e, TB_EPARSE, file, line, "%s: too many words", f->name);
-    strcpy(copy, text);
+    snprintf(copy, sizeof copy, "%s", text);
     for (word = strtok_r(copy, ", \t", &rest); word; word = strtok_r(NULL, ", \t", &rest)) {
         unsigned bit = 0;
 
@@ -292,7 +292,7 @@ static int read_text(const struct cardfile_field *f, const char *text, void *obj
 
 int cardfile_field_read(const struct cardfile_field *f, const char *text, void *object,
                         const char *file, int line, struct tb_error *e) {
-    unsigned v;
+    unsigned v = 0;
     int r;
 
     switch (f->type) {

@@ -226,7 +226,7 @@ static int load_certificate(struct factory *fy, const struct cardfile_entry *at,
 static int make_certificate(struct factory *fy, const struct cardfile_entry *at) {
     const struct made *key = made_of(fy, CARDFILE_KEY, at->key);
     struct made *m;
-    X509 *cert;
+    X509 *cert = NULL;
     int r =
         at->from ? load_certificate(fy, at, key->public, &cert) : issue(fy, at, key->public, &cert);
 
