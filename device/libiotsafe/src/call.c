@@ -7,6 +7,7 @@
 enum {
     CLA_CHAINING = 0x10,
     LE_MISSING = 0x6C, /* SW1: repeat with that Le */
+    UNCUT = 240,       /* bytes of an answer that every modem passes on whole */
     UPDATE_MAX = 640,  /* data field of all UPDATE commands together */
 };
 
@@ -424,6 +425,42 @@ static void raw_response(struct call *k, struct tb_span rsp, uint16_t sw) {
     call_finish(k, k->op->answer(k, sw, rsp));
 }
 
+/* Status words that can follow data. Anything else is the rest of an answer that the modem cut off:
+ * a module with 256 bytes of room for 258 is known. */
+static bool ends_data(uint16_t sw) {
+    switch (sw >> 8) {
+    case 0x90:
+        return sw == TB_SW_OK;
+    case 0x63:
+        return sw == TB_SW_MORE_LIST || sw == TB_SW_ADMIN_DONE;
+    case 0x61:
+    case 0x62:
+    case LE_MISSING:
+    case 0x91:
+    case 0x9F:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The operation again, in smaller answers. The cut may look like 61xx, and is then found when
+ * nothing waits. */
+static bool answer_was_cut(struct call *k, size_t n, uint16_t sw) {
+    struct iotsafe *c = k->c;
+    bool cut = n > 0 ? !ends_data(sw) : k->fetch_after_data && !tb_sw_more(sw) && sw != TB_SW_OK;
+
+    if (n > 0)
+        k->fetch_after_data = tb_sw_more(sw);
+    if (!cut || k->phase != PHASE_OPERATION || (k->op->flags & OP_ONCE) || c->max_answer <= UNCUT)
+        return false;
+    c->max_answer = UNCUT;
+    k->fetch = 0;
+    k->le_corrected = false;
+    restart(k, false);
+    return true;
+}
+
 void iotsafe_call_response(struct iotsafe_call *call, const uint8_t *rsp, size_t rsp_len) {
     struct call *k = call_of(call);
     struct iotsafe *c = k->c;
@@ -451,6 +488,8 @@ void iotsafe_call_response(struct iotsafe_call *call, const uint8_t *rsp, size_t
         raw_response(k, tb_span(rsp, rsp_len), sw);
         return;
     }
+    if (answer_was_cut(k, data.n, sw))
+        return;
     if ((sw >> 8) == LE_MISSING && correct_le(k, (uint8_t)sw))
         return;
     r = take_data(k, data);

@@ -123,9 +123,10 @@ struct call {
     bool le_corrected;  /* 6Cxx was followed for this command */
     bool admin_retried; /* 63CF, 6984, 6989 were answered with a new start */
     bool session_retried;
-    bool fallback_basic; /* after PHASE_UNDO select on the basic channel */
-    bool refused;        /* the modem refused a command of the opening */
-    uint16_t fetch;      /* GET RESPONSE is next: how many bytes, 0: no */
+    bool fallback_basic;   /* after PHASE_UNDO select on the basic channel */
+    bool fetch_after_data; /* 61xx came with data in front of it */
+    bool refused;          /* the modem refused a command of the opening */
+    uint16_t fetch;        /* GET RESPONSE is next: how many bytes, 0: no */
     uint16_t stalls, exchanges;
     bool updating; /* more UPDATE commands follow the one under way */
     size_t sent;   /* bytes of the UPDATE data field that went before it */

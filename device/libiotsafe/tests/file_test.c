@@ -55,6 +55,8 @@ static int file_card(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, siz
         assert_memory_equal(cmd + 4, "\x03\x83\x01\x02", 4);
         return read_file(f, (size_t)cmd[2] << 8 | cmd[3], rsp);
     case 0xC0:
+        if (!f->pending_n)
+            return put_sw(rsp, 0, 0x6F00);
         memcpy(rsp, f->pending, f->pending_n);
         return put_sw(rsp, f->pending_n, 0x9000);
     case 0xCB:
@@ -303,6 +305,46 @@ static void errors_of_the_first_block_are_errors(void **state) {
     script_close(c, &script);
 }
 
+/* A module with 256 bytes of room for an answer: the last bytes, SW2 first, are missing. */
+static size_t room;
+
+static int cutting_card(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, size_t cap) {
+    int r = file_card(user, cmd, n, rsp, cap);
+    uint8_t le = cmd[n - 1];
+
+    if (cmd[1] == 0xB0 && n == 9 && le) { /* Le was sent */
+        card.block = le;
+        r = file_card(user, cmd, n, rsp, cap);
+        card.block = 255;
+    }
+    return (size_t)r > room ? (int)room : r;
+}
+
+static void answers_that_the_modem_cuts_off_are_asked_for_in_smaller_pieces(void **state) {
+    struct iotsafe_ref file = iotsafe_id1(2);
+
+    (void)state;
+    for (room = 255; room <= 256; room++) {
+        for (unsigned last = 0; last < 256; last++) { /* what then stands in place of SW1 SW2 */
+            struct iotsafe_transport *t;
+            struct iotsafe *c;
+            size_t n;
+
+            fill(700);
+            put_der(0, 700);
+            card.data[room - 2] = (uint8_t)last;
+            card.data[room - 1] = 0x90;
+            assert_int_equal(iotsafe_transport_mem(cutting_card, &card, &t), 0);
+            assert_int_equal(iotsafe_open(t, NULL, &c), 0);
+            if (iotsafe_read_file(c, &file, buf, sizeof buf, &n) < 0)
+                fail_msg("room %zu, last %02X: SW %04X", room, last, iotsafe_last_sw(c));
+            assert_int_equal(n, 700);
+            assert_memory_equal(buf, card.data, n);
+            iotsafe_close(c);
+        }
+    }
+}
+
 static void administration_in_between_begins_the_file_again(void **state) {
     const struct exchange x[] = {OPENING,
                                  {"81 B0 00 00 03 830102", "3005 AA 9000"},
@@ -334,6 +376,7 @@ int main(void) {
         cmocka_unit_test(the_largest_file_is_read_and_no_larger),
         cmocka_unit_test(a_file_larger_than_the_room_is_refused),
         cmocka_unit_test(errors_of_the_first_block_are_errors),
+        cmocka_unit_test(answers_that_the_modem_cuts_off_are_asked_for_in_smaller_pieces),
         cmocka_unit_test(administration_in_between_begins_the_file_again),
     };
 
