@@ -46,7 +46,8 @@ int tool_print_bytes(const struct tool *tool, const char *name, const char *pem_
         printf("-----END %s-----\n", pem_label);
         return TOOL_OK;
     }
-    printf(tool->json ? "{\"%s\":\"" : "", name);
+    if (tool->json)
+        printf("{\"%s\":\"", name);
     hex(bytes, n);
     printf(tool->json ? "\"}\n" : "\n");
     return TOOL_OK;
