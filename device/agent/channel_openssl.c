@@ -249,7 +249,7 @@ static bool set_name(SSL *ssl, char *name) {
 
     if (inet_pton(AF_INET, name, addr) == 1 || inet_pton(AF_INET6, name, addr) == 1)
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
-    return SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, name) == 1;
+    return SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)name) == 1 && SSL_set1_host(ssl, name) == 1;
 }
 
 /* ---- channel ---- */

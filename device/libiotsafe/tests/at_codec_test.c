@@ -95,8 +95,8 @@ static void takes_every_form_of_the_answer(void **state) {
         /* our own line, echoed */
         STATUS_LINE "\r\n+CSIM: 8,\"0102ABCD\"\r\n\r\nOK\r\n",
         /* unsolicited lines before, in between and after */
-        "\r\n+CREG: 1\r\n\r\n+CSIM: 8,\"0102ABCD\"\r\n\r\nRING\r\n\r\n+CMTI: "
-        "\"SM\",1\r\n\r\nOK\r\n+CREG: 2\r\n",
+        ("\r\n+CREG: 1\r\n\r\n+CSIM: 8,\"0102ABCD\"\r\n\r\nRING\r\n\r\n+CMTI: "
+         "\"SM\",1\r\n\r\nOK\r\n+CREG: 2\r\n"),
         "\r\nNO CARRIER\r\n\r\n+CSIM: 8,\"0102ABCD\"\r\n\r\nOK\r\n",
         /* rests of the answer before, in the same line and in one of its own */
         "9000\"+CSIM: 8,0102ABCD\r\n\r\nOK\r\n", "\r\n+CSIM: 4,9000+CSIM: 8,0102ABCD\r\n\r\nOK\r\n",
