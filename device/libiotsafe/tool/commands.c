@@ -231,8 +231,10 @@ static int cmd_verify(struct tool *tool) {
                        raw, sizeof raw);
     if (r < 0 && r != IOTSAFE_E_SIGNATURE)
         return failed(tool, r);
-    printf(tool->json ? "{\"valid\":%s}\n" : "%s\n",
-           tool->json ? (r == 0 ? "true" : "false") : (r == 0 ? "valid" : "not valid"));
+    if (tool->json)
+        printf("{\"valid\":%s}\n", r == 0 ? "true" : "false");
+    else
+        printf("%s\n", r == 0 ? "valid" : "not valid");
     return r == 0 ? TOOL_OK : TOOL_FAILED;
 }
 

@@ -49,17 +49,18 @@ int tool_print_bytes(const struct tool *tool, const char *name, const char *pem_
     if (tool->json)
         printf("{\"%s\":\"", name);
     hex(bytes, n);
-    printf(tool->json ? "\"}\n" : "\n");
+    printf("%s\n", tool->json ? "\"}" : "");
     return TOOL_OK;
 }
 
-/* Labels are any bytes: what is no printable ASCII is written as \u00XX, byte by byte. */
+/* Labels are any bytes: what is no printable ASCII is written as \\xXX, in JSON \\u00XX, byte by
+ * byte. */
 static void text(const uint8_t *p, size_t n, bool json) {
     for (size_t i = 0; i < n; i++) {
         if (p[i] < 0x20 || p[i] > 0x7E)
-            printf(json ? "\\u00%02X" : "\\x%02X", p[i]);
+            printf("%s%02X", json ? "\\u00" : "\\x", p[i]);
         else
-            printf(json && (p[i] == '"' || p[i] == '\\') ? "\\%c" : "%c", p[i]);
+            printf("%s%c", json && (p[i] == '"' || p[i] == '\\') ? "\\" : "", p[i]);
     }
 }
 
