@@ -104,27 +104,43 @@ static int write_aside(const char *out, const json_t *record, char *ret_aside, s
     return r;
 }
 
+static int write_directly(const char *out, const json_t *record, struct tb_error *e) {
+    FILE *f = out ? fopen(out, "w") : stdout;
+    bool ok =
+        f && json_dumpf(record, f, JSON_INDENT(2)) == 0 && putc('\n', f) != EOF && fflush(f) == 0;
+    int r = ok ? 0 : -errno;
+
+    if (out && f)
+        fclose(f);
+    return r < 0 ? tb_error_set(e, r, out, 0,
+                                "the card is made, but its record cannot be written: %s",
+                                tb_strerror(r))
+                 : 0;
+}
+
+/* A place that another file may take: not a device, a pipe or somebody's link. */
+static bool can_move_to(const char *out) {
+    struct stat st;
+
+    return lstat(out, &st) < 0 || S_ISREG(st.st_mode);
+}
+
 static int finish(const struct options *opt, struct card_nvm *made, const json_t *record,
                   struct tb_error *e) {
+    bool move = opt->out && can_move_to(opt->out);
     char aside[4096] = "";
-    int r = opt->out ? write_aside(opt->out, record, aside, sizeof aside, e) : 0;
+    int r = move ? write_aside(opt->out, record, aside, sizeof aside, e) : 0;
 
     if (r < 0)
         return r;
     r = card_store_write(opt->store, made, opt->force, e);
     if (r < 0) {
-        if (opt->out)
+        if (move)
             unlink(aside);
         return r;
     }
-    if (!opt->out) {
-        if (json_dumpf(record, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF ||
-            fflush(stdout) == EOF)
-            return tb_error_set(e, -EIO, NULL, 0,
-                                "the card is made, but its record cannot be written: %s",
-                                tb_strerror(-errno));
-        return 0;
-    }
+    if (!move)
+        return write_directly(opt->out, record, e);
     if (rename(aside, opt->out) < 0)
         return tb_error_set(e, -errno, opt->out, 0,
                             "the card is made; its record had to stay in %s: %s", aside,

@@ -172,6 +172,19 @@ class Record(cardtest.CardCase):
         self.assertEqual(os.stat(out).st_mode & 0o777, 0o600)
         self.assertEqual(sorted(n for n in os.listdir(self.dir) if "json" in n), ["card.json"])
 
+    def test_goes_through_links_and_devices(self):
+        out = self.write("real.json", "")
+        os.symlink("real.json", self.path("link.json"))
+        done = self.personalise("bare.card", "--out", self.path("link.json"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(os.path.islink(self.path("link.json")))
+        self.assertGreater(os.path.getsize(out), 0)
+        done = self.personalise("bare.card", "--out", "/dev/stdout", store="2.db")
+        self.assertEqual(json.loads(done.stdout)["cards"][0]["imsi"], "001010000000006")
+        done = self.personalise("bare.card", "--out", "/dev/full", store="3.db")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the card is made, but its record cannot be written", done.stderr)
+
     def test_has_secrets_only_on_demand(self):
         secret = "ab" * 32
         path = self.write("psk.card", "[card]\niccid=8988211000000000011\n[applet]\naid=A0000005590010\n"
