@@ -4,6 +4,15 @@
 #             [SOURCES a_test.c …] [LIBS target …]     a cmocka program
 #             [COMMAND program arg …]                  or any command; exit 77 = skipped
 #             [ENV KEY=VALUE …] [TIMEOUT seconds] [ARGS …] [SERIAL])
+#
+# TB_PRELOAD in the environment: what a foreign program has to preload before it can load a module of ours, in a sanitizer
+# build.
+set(TB_PRELOAD "")
+if(TB_SANITIZE MATCHES address AND CMAKE_C_COMPILER_ID STREQUAL Clang)
+  execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libclang_rt.asan-x86_64.so
+    OUTPUT_VARIABLE TB_PRELOAD OUTPUT_STRIP_TRAILING_WHITESPACE)
+endif()
+
 function(tb_add_test)
   if(NOT TB_TESTS)
     return()
@@ -25,7 +34,7 @@ function(tb_add_test)
   endif()
   add_test(NAME ${T_NAME} COMMAND ${T_COMMAND})
   set_tests_properties(${T_NAME} PROPERTIES LABELS ${label} TIMEOUT ${T_TIMEOUT} SKIP_RETURN_CODE 77
-    ENVIRONMENT "TB_BIN=${CMAKE_BINARY_DIR}/bin;TB_SOURCE=${CMAKE_SOURCE_DIR};TB_BUILD=${CMAKE_BINARY_DIR};PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${CMAKE_SOURCE_DIR}/common/tests;${T_ENV}")
+    ENVIRONMENT "TB_BIN=${CMAKE_BINARY_DIR}/bin;TB_SOURCE=${CMAKE_SOURCE_DIR};TB_BUILD=${CMAKE_BINARY_DIR};TB_PRELOAD=${TB_PRELOAD};PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${CMAKE_SOURCE_DIR}/common/tests;${T_ENV}")
   if(T_SERIAL)
     set_tests_properties(${T_NAME} PROPERTIES RUN_SERIAL TRUE)
   endif()

@@ -164,7 +164,8 @@ int scn_suite_collect(const struct scn_options *o, struct scn_report *report) {
         snprintf(all, sizeof all, "%s/scenarios", scn_source_dir());
         r = find_files(&c, all, 0);
     }
-    qsort(c.files, c.n_files, sizeof *c.files, compare_text);
+    if (c.n_files > 1)
+        qsort(c.files, c.n_files, sizeof *c.files, compare_text);
     for (unsigned turn = 0; turn < (o->repeat ? o->repeat : 1) && r == 0; turn++)
         for (size_t i = 0; i < c.n_files && r == 0; i++) {
             struct tb_error e = {0};

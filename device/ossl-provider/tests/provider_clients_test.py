@@ -42,8 +42,8 @@ class Provider(tbtest.Case):
     def env(self, transport):
         env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         env["OPENSSL_CONF"] = self.conf(transport)
-        if os.environ.get("ISP_PRELOAD"):
-            env["LD_PRELOAD"] = os.environ["ISP_PRELOAD"]
+        if os.environ.get("TB_PRELOAD"):
+            env["LD_PRELOAD"] = os.environ["TB_PRELOAD"]
             # Python's own leaks are its own affair, ours in it are not.
             env["LSAN_OPTIONS"] = "suppressions=%s:print_suppressions=0" % self.write("lsan", "leak:bin/python3\n")
         return env
@@ -233,7 +233,7 @@ class Provider(tbtest.Case):
     def test_curl(self):
         if not shutil.which("curl"):
             self.skipTest("no curl")
-        if os.environ.get("ISP_PRELOAD"):
+        if os.environ.get("TB_PRELOAD"):
             self.skipTest("curl hangs with a preloaded address sanitizer, provider or not")
         _, port = self.server(*self.verifying(), "-www")
         for version in ("1.3", "1.2"):
