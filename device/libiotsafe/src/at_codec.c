@@ -168,15 +168,14 @@ static void dispatch_cgla(struct at *a) {
     const uint8_t *cmd = a->cmd;
     bool select = cmd[1] == TB_INS_SELECT && cmd[2] == 0x04 && a->cmd_len > 5 && cmd[4] > 0 &&
                   a->cmd_len >= 5U + cmd[4];
+    bool close = cmd[1] == TB_INS_MANAGE_CHANNEL && cmd[2] == 0x80;
 
     a->reselect = select;
-    if (select && a->session_len)
+    if ((select || close) && a->session_len)
         send_close(a);
     else if (select)
         send_open(a);
-    else if (cmd[1] == TB_INS_MANAGE_CHANNEL && cmd[2] == 0x80 && a->session_len)
-        send_close(a);
-    else if (cmd[1] == TB_INS_MANAGE_CHANNEL && cmd[2] == 0x80)
+    else if (close)
         finish_sw(a, TB_SW_OK);
     else if (!a->session_len || a->session_lost)
         finish_sw(a, TB_SW_CHANNEL);
@@ -314,7 +313,9 @@ static void final_result(struct at *a, bool ok) {
 /* ---- lines from the modem ---- */
 
 static char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+    if (c < 'A' || c > 'Z')
+        return c;
+    return "abcdefghijklmnopqrstuvwxyz"[c - 'A'];
 }
 
 static bool starts(const char *line, const char *prefix) {

@@ -168,13 +168,11 @@ int call_begin(struct iotsafe_call *call, struct iotsafe *c, const struct operat
     k->op = op;
     c->busy = call;
     c->acc_len = 0;
-    if (op->flags & OP_RELEASE)
-        k->phase = PHASE_OPERATION;
-    else if (!c->opened)
-        open_begin(k);
-    else if (!(op->flags & OP_NOTHING))
+    if (c->opened || (op->flags & OP_RELEASE))
         k->phase = PHASE_OPERATION;
     else
+        open_begin(k);
+    if (c->opened && (op->flags & OP_NOTHING))
         call_finish(k, 0);
     if (op->flags & OP_SESSION)
         k->step = c->close_sessions ? STEP_CLOSE_FIRST : STEP_INIT;

@@ -4,7 +4,7 @@
 #include "call.h"
 #include "tb/der.h"
 
-enum { HALF = 32, DIGEST_MAX = 64 };
+enum { HALF = 32, RAW = 2 * HALF, DIGEST_MAX = 64 };
 
 static unsigned hash_of_len(size_t n) {
     return n > 48 ? IOTSAFE_SHA512 : n > 32 ? IOTSAFE_SHA384 : IOTSAFE_SHA256;
@@ -50,7 +50,7 @@ static int take_signature(struct call *k, struct tb_span data) {
     k->c->sig_der = false;
     if (tb_safe_find(data, TB_SAFE_T_SIGNATURE, &sig) != 1 || sig.n == 0)
         return IOTSAFE_E_FORMAT;
-    if (k->alg == IOTSAFE_ECDSA && sig.n != 2U * HALF) {
+    if (k->alg == IOTSAFE_ECDSA && sig.n != RAW) {
         int r = tb_ecdsa_der_to_raw(sig, HALF, &out);
 
         if (r < 0)
@@ -178,7 +178,7 @@ int iotsafe_verify_start(struct iotsafe_call *call, struct iotsafe *c,
         r = begin(k, public_key, hash, alg, digest, digest_len);
     if (r < 0)
         return r;
-    if (!sig || sig_len < 2 || (k->alg == IOTSAFE_ECDSA && sig_len != 2U * HALF))
+    if (!sig || sig_len < 2 || (k->alg == IOTSAFE_ECDSA && sig_len != RAW))
         return call_fail(k, IOTSAFE_E_ARGUMENT);
     k->in2 = tb_span(sig, sig_len);
     return 0;

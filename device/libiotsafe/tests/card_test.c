@@ -125,12 +125,14 @@ static void agrees(struct rig *rig) {
 
 /* Vectors of the reference, 18: pre-shared key 00 … 0F. */
 static void derives(struct rig *rig) {
+    static const uint8_t label[13] = {'m', 'a', 's', 't', 'e', 'r', ' ',
+                                      's', 'e', 'c', 'r', 'e', 't'};
     struct iotsafe_ref psk = iotsafe_id1(6);
     uint8_t seed[13 + 64], z[32], out[64];
     struct iotsafe_call call;
     size_t n;
 
-    memcpy(seed, "master secret", 13);
+    memcpy(seed, label, sizeof label);
     memset(seed + 13, 0xAA, 32);
     memset(seed + 45, 0xBB, 32);
     memset(z, 0x5A, sizeof z);

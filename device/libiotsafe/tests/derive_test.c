@@ -108,7 +108,7 @@ static void random_asks_in_blocks(void **state) {
     uint8_t buf[300];
 
     (void)state;
-    for (int i = 0; i < 255; i++)
+    for (size_t i = 0; i < 255; i++)
         memcpy(answer + 2 * i, "5A", 3);
     memcpy(answer + 510, "9000", 5);
     assert_int_equal(iotsafe_random(c, buf, sizeof buf), 0);

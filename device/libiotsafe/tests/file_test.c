@@ -42,6 +42,7 @@ static int read_file(struct file_card *f, size_t offset, uint8_t *rsp) {
 }
 
 static int file_card(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, size_t cap) {
+    static const uint8_t info[] = {0xC3, 0x07, 0x83, 0x01, 0x02, 0x20, 0x02};
     struct file_card *f = user;
 
     assert_true(n >= 4 && cap >= 258);
@@ -63,7 +64,7 @@ static int file_card(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, siz
         f->infos++;
         if (f->told < 0)
             return put_sw(rsp, 0, 0x6D00);
-        memcpy(rsp, "\xC3\x07\x83\x01\x02\x20\x02", 7);
+        memcpy(rsp, info, sizeof info);
         rsp[7] = (uint8_t)(f->told >> 8);
         rsp[8] = (uint8_t)f->told;
         return put_sw(rsp, 9, 0x9000);

@@ -193,7 +193,7 @@ static void puts_larger_keys_in_pieces(void **state) {
 
     (void)state;
     memset(big, 0x30, sizeof big);
-    for (int i = 0; i < 300; i++)
+    for (size_t i = 0; i < 300; i++)
         memcpy(hex + 2 * i, "30", 3);
     snprintf(one, sizeof one, "81 D8 00 01 FF 34 82 012C %.502s", hex); /* 251 bytes */
     snprintf(two, sizeof two, "81 D8 80 01 31 %.98s", hex);

@@ -303,8 +303,8 @@ static void returns_rsa_signatures_whole(void **state) {
     size_t n;
 
     (void)state;
-    for (int i = 0; i < 256; i++)
-        snprintf(want + 2 * i, 3, "%02X", i);
+    for (size_t i = 0; i < 256; i++)
+        snprintf(want + 2 * i, 3, "%02X", (unsigned)i);
     snprintf(answer, sizeof answer, "330100%s9000", want);
     snprintf(first, sizeof first, "330100%.506s6103", want);
     snprintf(rest, sizeof rest, "%s9000", want + 506);
@@ -416,7 +416,7 @@ static void chains_what_does_not_fit_into_one_command(void **state) {
 
     (void)state;
     memset(sig, 0xA5, sizeof sig);
-    for (int i = 0; i < 256; i++)
+    for (size_t i = 0; i < 256; i++)
         memcpy(sig_hex + 2 * i, "A5", 3);
     /* 34 bytes of hash, 3 of header, 218 of the signature; then the other 38 */
     snprintf(one, sizeof one, "91 2D 80 01 FF 9E20" DIGEST "330100 %.436s", sig_hex);

@@ -60,7 +60,8 @@ static int yes_card(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, size
             len = 66;
         }
     }
-    memcpy(rsp + len, "\x90\x00", 2);
+    rsp[len] = 0x90;
+    rsp[len + 1] = 0x00;
     return (int)len + 2;
 }
 
@@ -109,7 +110,7 @@ static int open_mem(struct iotsafe **ret) {
 }
 
 static void operations_allocate_nothing(void **state) {
-    struct iotsafe *c;
+    struct iotsafe *c = NULL;
 
     (void)state;
     assert_int_equal(open_mem(&c), 0);

@@ -60,10 +60,12 @@ static size_t card(const uint8_t *cmd, size_t n, uint8_t *rsp) {
             rsp[len] = (uint8_t)len;
         break;
     default:
-        memcpy(rsp, "\x6D\x00", 2);
+        rsp[0] = 0x6D;
+        rsp[1] = 0x00;
         return 2;
     }
-    memcpy(rsp + len, "\x90\x00", 2);
+    rsp[len] = 0x90;
+    rsp[len + 1] = 0x00;
     return len + 2;
 }
 
@@ -249,6 +251,12 @@ static void start(struct peer *p, const char *scheme) {
     assert_int_equal(pthread_create(&p->thread, NULL, peer_main, p), 0);
 }
 
+static void with_timeout(struct peer *p) {
+    size_t n = strlen(p->spec);
+
+    snprintf(p->spec + n, sizeof p->spec - n, ",timeout=500");
+}
+
 static void stop(struct peer *p) {
     if (p->where == PTY)
         close(p->listen_fd); /* the master reads EIO */
@@ -323,7 +331,7 @@ static void a_late_answer_is_not_the_next_commands(void **state) {
 
     (void)state;
     start(&p, "at");
-    strcat(p.spec, ",timeout=500");
+    with_timeout(&p);
     c = open_spec(p.spec);
     expect_random(c, 5);
     assert_int_equal(iotsafe_random(c, buf, 8), IOTSAFE_E_TIMEOUT);
@@ -482,7 +490,7 @@ static void a_card_that_is_mute_times_out(void **state) {
 
     (void)state;
     start(&p, "vpcd");
-    strcat(p.spec, ",timeout=500");
+    with_timeout(&p);
     c = open_spec(p.spec);
     expect_random(c, 100);
     assert_int_equal(iotsafe_random(c, buf, 4), IOTSAFE_E_TIMEOUT);
@@ -523,7 +531,7 @@ static void *caller_main(void *user) {
 
     snprintf(u.sun_path, sizeof u.sun_path, "%s", unix_socket ? c->address + 5 : "");
     if (!unix_socket)
-        i.sin_port = htons((uint16_t)atoi(strrchr(c->address, ':') + 1));
+        i.sin_port = htons((uint16_t)strtoul(strrchr(c->address, ':') + 1, NULL, 10));
     for (int life = 0; life < 2; life++) {
         c->peer.fd = socket(unix_socket ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (connect(c->peer.fd, unix_socket ? (struct sockaddr *)&u : (struct sockaddr *)&i,

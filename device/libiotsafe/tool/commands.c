@@ -8,7 +8,7 @@
 #include "tb/hex.h"
 #include "tool.h"
 
-enum { FILE_MAX = 65536, OBJECTS_MAX = 1024, RSP_MAX = 2048, CMD_MAX = 261, HALF = 32 };
+enum { FILE_MAX = 65536, OBJECTS_MAX = 1024, RSP_MAX = 2048, CMD_MAX = 261, HALF = 32, RAW = 64 };
 
 bool tool_hex(const char *text, uint8_t *buf, size_t cap, size_t *ret_n) {
     struct tb_buf out = tb_buf(buf, cap);
@@ -223,8 +223,8 @@ static int cmd_verify(struct tool *tool) {
     n = read_whole(tool->argv[2], sig, sizeof sig);
     if (n < 0 || hash_file(tool->argv[1], digest) < 0)
         return TOOL_FAILED;
-    if (n == 2 * HALF)
-        tb_put(&out, tb_span(sig, 2 * HALF));
+    if (n == RAW)
+        tb_put(&out, tb_span(sig, RAW));
     else if (tb_ecdsa_der_to_raw(tb_span(sig, (size_t)n), HALF, &out) < 0)
         return usage("no signature: neither DER nor 64 bytes", tool->argv[2]);
     r = iotsafe_verify(tool->client, &ref, IOTSAFE_SHA256, IOTSAFE_ECDSA, digest, sizeof digest,

@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +28,8 @@ uint64_t link_now_ms(void) {
     return (uint64_t)ts.tv_sec * 1000U + (uint64_t)ts.tv_nsec / 1000000U;
 }
 
-__attribute__((format(printf, 2, 3))) static int fail(struct link *l, const char *fmt, ...) {
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(l->why, sizeof l->why, fmt, ap);
-    va_end(ap);
+static int fail(struct link *l, const char *what, const char *why) {
+    snprintf(l->why, sizeof l->why, "%s: %s", what, why);
     return IOTSAFE_E_LINK;
 }
 
@@ -127,7 +122,7 @@ static int setup_tty(struct link *l, int fd) {
     speed_t code;
 
     if (tcgetattr(fd, &t) < 0)
-        return fail(l, "%s: %s", l->config.address, strerror(errno));
+        return fail(l, l->config.address, strerror(errno));
     cfmakeraw(&t);
     t.c_cflag |= CLOCAL | CREAD;
     t.c_cflag &= ~(tcflag_t)(CSTOPB | HUPCL);
@@ -136,12 +131,12 @@ static int setup_tty(struct link *l, int fd) {
     t.c_cc[VTIME] = 0;
     if (l->config.speed) {
         if (!speed_code(l->config.speed, &code))
-            return fail(l, "speed %u is not one that serial ports have", l->config.speed);
+            return fail(l, l->config.address, "serial ports do not have this speed");
         cfsetispeed(&t, code);
         cfsetospeed(&t, code);
     }
     if (tcsetattr(fd, TCSANOW, &t) < 0)
-        return fail(l, "%s: %s", l->config.address, strerror(errno));
+        return fail(l, l->config.address, strerror(errno));
     tcflush(fd, TCIFLUSH);
     return 0;
 }
@@ -150,10 +145,10 @@ static int open_tty(struct link *l, const char *path) {
     int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
-        return fail(l, "%s: %s", path, strerror(errno));
+        return fail(l, path, strerror(errno));
     if (!isatty(fd)) {
         close(fd);
-        return fail(l, "%s: neither a terminal nor a socket", path);
+        return fail(l, path, "neither a terminal nor a socket");
     }
     if (setup_tty(l, fd) < 0) { /* it stays non-blocking: flow control may hold a write for ever */
         close(fd);
@@ -170,7 +165,7 @@ static int open_tty(struct link *l, const char *path) {
  * back the second of two writes; there is only ever one, but the other side's stack does not know.
  */
 static void setup_socket(struct link *l, int fd) {
-    struct timeval tv = {l->config.timeout_ms / 1000, (l->config.timeout_ms % 1000) * 1000};
+    struct timeval tv = {l->config.timeout_ms / 1000, l->config.timeout_ms % 1000 * 1000L};
     int one = 1;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
@@ -180,13 +175,15 @@ static void setup_socket(struct link *l, int fd) {
 }
 
 static bool unix_address(struct link *l, const char *path, struct sockaddr_un *ret) {
+    size_t n = strlen(path);
+
     memset(ret, 0, sizeof *ret);
     ret->sun_family = AF_UNIX;
-    if (strlen(path) >= sizeof ret->sun_path) {
-        fail(l, "%s: path too long for a socket", path);
+    if (n >= sizeof ret->sun_path) {
+        fail(l, path, "path too long for a socket");
         return false;
     }
-    strcpy(ret->sun_path, path);
+    memcpy(ret->sun_path, path, n);
     return true;
 }
 
@@ -255,7 +252,7 @@ static int open_unix(struct link *l, const char *path) {
     if (!unix_address(l, path, &a))
         return IOTSAFE_E_LINK;
     r = try_address(l, (const struct sockaddr *)&a, sizeof a);
-    return r < 0 ? fail(l, "%s: %s", path, strerror(-r)) : 0;
+    return r < 0 ? fail(l, path, strerror(-r)) : 0;
 }
 
 /* host:port, [host]:port. The port is what follows the last colon. */
@@ -285,19 +282,19 @@ static int open_tcp(struct link *l, const char *text) {
     int r = -EADDRNOTAVAIL;
 
     if (!split_host(text, host, sizeof host, &port))
-        return fail(l, "'%s': not HOST:PORT", text);
+        return fail(l, text, "not HOST:PORT");
     if (l->config.listen)
         hints.ai_flags = AI_PASSIVE;
     r = getaddrinfo(host, port, &hints, &list);
     if (r != 0)
-        return fail(l, "%s: %s", text, gai_strerror(r));
+        return fail(l, text, gai_strerror(r));
     for (a = list; a; a = a->ai_next) {
         r = try_address(l, a->ai_addr, a->ai_addrlen);
         if (r == 0)
             break;
     }
     freeaddrinfo(list);
-    return r < 0 ? fail(l, "%s: %s", text, strerror(-r)) : 0;
+    return r < 0 ? fail(l, text, strerror(-r)) : 0;
 }
 
 static int open_path(struct link *l, const char *path) {
@@ -338,15 +335,15 @@ static int accept_in_time(struct link *l) {
         if (fd >= 0)
             break;
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-            return fail(l, "accept: %s", strerror(errno));
+            return fail(l, "accept", strerror(errno));
         now = link_now_ms();
         if (now >= end) {
-            fail(l, "nobody called within %d ms", l->config.timeout_ms);
+            fail(l, l->config.address, "nobody called");
             return IOTSAFE_E_ABSENT;
         }
         r = poll(&p, 1, (int)(end - now));
         if (r < 0 && errno != EINTR)
-            return fail(l, "poll: %s", strerror(errno));
+            return fail(l, "poll", strerror(errno));
     }
     setup_socket(l, fd);
     l->fd = fd;
@@ -412,7 +409,7 @@ int link_write(struct link *l, const void *bytes, size_t n) {
         }
         if (w <= 0) {
             link_drop(l);
-            return fail(l, "%s: %s", l->config.address, strerror(errno));
+            return fail(l, l->config.address, strerror(errno));
         }
         p += w;
         n -= (size_t)w;
@@ -448,7 +445,7 @@ int link_read(struct link *l, void *buf, size_t cap, int timeout_ms) {
             return 0;
         }
         link_drop(l);
-        return fail(l, "%s: %s", l->config.address, n == 0 ? "closed" : strerror(errno));
+        return fail(l, l->config.address, n == 0 ? "closed" : strerror(errno));
     }
 }
 
@@ -460,7 +457,7 @@ int link_lock(struct link *l) {
     do
         r = flock(l->fd, LOCK_EX);
     while (r < 0 && errno == EINTR);
-    return r < 0 ? fail(l, "%s: %s", l->config.address, strerror(errno)) : 0;
+    return r < 0 ? fail(l, l->config.address, strerror(errno)) : 0;
 }
 
 void link_unlock(struct link *l) {
@@ -469,7 +466,7 @@ void link_unlock(struct link *l) {
 }
 
 int link_describe(const struct link *l, char *buf, size_t cap) {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {0};
     socklen_t n = sizeof a;
     char host[64], port[16];
     int w;

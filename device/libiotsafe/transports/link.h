@@ -23,7 +23,7 @@ struct link {
     int fd;        /* -1: not connected */
     int listen_fd; /* -1: not listening */
     bool tty;
-    char why[160]; /* of the last failure, for a person */
+    char why[384]; /* of the last failure, for a person */
 };
 
 void link_init(struct link *l, const struct link_config *config);

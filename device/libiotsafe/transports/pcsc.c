@@ -247,10 +247,11 @@ static const struct iotsafe_transport_ops pcsc_ops = {
 };
 
 int transport_pcsc(const char *spec, struct iotsafe_transport **ret, char *err, size_t err_cap) {
+    size_t n = strlen(spec);
     struct pcsc *p;
     int r;
 
-    if (strlen(spec) >= NAME_MAX_LEN) {
+    if (n >= NAME_MAX_LEN) {
         snprintf(err, err_cap, "reader name too long");
         return IOTSAFE_E_ARGUMENT;
     }
@@ -258,7 +259,7 @@ int transport_pcsc(const char *spec, struct iotsafe_transport **ret, char *err, 
     if (!p)
         return IOTSAFE_E_NO_MEMORY;
     p->base.ops = &pcsc_ops;
-    strcpy(p->wanted, spec);
+    memcpy(p->wanted, spec, n);
     r = load(p);
     if (r == 0)
         r = connect_any(p);

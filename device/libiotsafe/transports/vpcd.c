@@ -62,7 +62,7 @@ static int give_up(struct vpcd *v, int err) {
 
 static int power_on(struct vpcd *v, uint8_t how) {
     uint8_t get_atr = TB_VPCD_GET_ATR;
-    struct tb_span atr;
+    struct tb_span atr = TB_SPAN_NONE;
     uint8_t both[6];
     struct tb_buf out = TB_BUF(both);
     int r;
@@ -90,7 +90,7 @@ static int vpcd_transmit(struct iotsafe_transport *t, const uint8_t *cmd, size_t
                          uint8_t *rsp, size_t rsp_cap) {
     struct vpcd *v = vpcd_of(t);
     bool fresh = v->link.fd < 0;
-    struct tb_span body;
+    struct tb_span body = TB_SPAN_NONE;
     int r;
 
     r = connect_card(v);
