@@ -25,9 +25,13 @@ static const char *group_name(enum card_key_kind kind) {
     return kind == CARD_KEY_BP256 ? "brainpoolP256r1" : "P-256";
 }
 
-/* Our callers report one reason; OpenSSL's queue would only grow. */
+/* Empties OpenSSL's error queue: our callers report one reason, code, unless memory ran out. */
 static int failed(int code) {
-    ERR_clear_error();
+    unsigned long e;
+
+    while ((e = ERR_get_error()) != 0)
+        if (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE)
+            code = TB_ENOMEM;
     return code;
 }
 
@@ -58,17 +62,17 @@ void card_key_free(struct card_key *key) {
     free(key);
 }
 
-static EVP_PKEY *ec_from_params(OSSL_PARAM_BLD *bld, int selection) {
+/* TB_EPARSE when the values are refused, TB_ECRYPTO when it does not get so far. */
+static int ec_from_params(OSSL_PARAM_BLD *bld, int selection, EVP_PKEY **ret) {
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
     EVP_PKEY_CTX *ctx = params ? EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL) : NULL;
-    EVP_PKEY *pkey = NULL;
+    int r = TB_ECRYPTO;
 
-    if (!ctx || EVP_PKEY_fromdata_init(ctx) <= 0 ||
-        EVP_PKEY_fromdata(ctx, &pkey, selection, params) <= 0)
-        pkey = NULL;
+    if (ctx && EVP_PKEY_fromdata_init(ctx) > 0)
+        r = EVP_PKEY_fromdata(ctx, ret, selection, params) > 0 ? 0 : TB_EPARSE;
     EVP_PKEY_CTX_free(ctx);
     OSSL_PARAM_free(params);
-    return pkey;
+    return r;
 }
 
 /* The point d * G; TB_EPARSE unless 0 < d < order (SEC 1 3.2.1). */
@@ -105,9 +109,7 @@ static int ec_private(enum card_key_kind kind, struct tb_span value, EVP_PKEY **
         !OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point) ||
         !OSSL_PARAM_BLD_push_BN_pad(bld, OSSL_PKEY_PARAM_PRIV_KEY, d, CARD_KEY_SCALAR))
         goto out;
-    *ret = ec_from_params(bld, EVP_PKEY_KEYPAIR);
-    if (*ret)
-        r = 0;
+    r = ec_from_params(bld, EVP_PKEY_KEYPAIR, ret);
 out:
     BN_clear_free(d);
     OSSL_PARAM_BLD_free(bld);
@@ -147,29 +149,30 @@ int card_key_from_private(enum card_key_kind kind, struct tb_span value, struct 
     return pkey ? wrap(kind, pkey, true, ret) : failed(TB_EPARSE);
 }
 
-static EVP_PKEY *ec_public(enum card_key_kind kind, struct tb_span point) {
+static int ec_public(enum card_key_kind kind, struct tb_span point, EVP_PKEY **ret) {
     OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
-    EVP_PKEY *pkey = NULL;
+    int r = TB_ECRYPTO;
 
     if (bld &&
         OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, group_name(kind), 0) &&
         OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point.p, point.n))
-        pkey = ec_from_params(bld, EVP_PKEY_PUBLIC_KEY); /* refuses points beside the curve */
+        r = ec_from_params(bld, EVP_PKEY_PUBLIC_KEY, ret); /* refuses points beside the curve */
     OSSL_PARAM_BLD_free(bld);
-    return pkey;
+    return r;
 }
 
 int card_key_from_public(enum card_key_kind kind, struct tb_span value, struct card_key **ret) {
-    EVP_PKEY *pkey;
+    EVP_PKEY *pkey = NULL;
     const unsigned char *at = value.p;
+    int r;
 
     if (value.n == 0 || value.n > CARD_KEY_PUBLIC_MAX)
         return TB_EPARSE;
     if (kind != CARD_KEY_RSA2048) {
         if (value.n != TB_SAFE_POINT || value.p[0] != 0x04)
             return TB_EPARSE;
-        pkey = ec_public(kind, value);
-        return pkey ? wrap(kind, pkey, false, ret) : failed(TB_EPARSE);
+        r = ec_public(kind, value, &pkey);
+        return r < 0 ? failed(r) : wrap(kind, pkey, false, ret);
     }
     pkey = d2i_PUBKEY(NULL, &at, (long)value.n);
     pkey = all_used(pkey, at, value);
@@ -179,8 +182,10 @@ int card_key_from_public(enum card_key_kind kind, struct tb_span value, struct c
         pkey = all_used(pkey, at, value);
     }
     pkey = rsa_checked(pkey);
-    ERR_clear_error();
-    return pkey ? wrap(kind, pkey, false, ret) : TB_EPARSE;
+    if (!pkey)
+        return failed(TB_EPARSE);
+    ERR_clear_error(); /* of the first attempt */
+    return wrap(kind, pkey, false, ret);
 }
 
 int card_key_generate(enum card_key_kind kind, struct card_key **ret) {
@@ -317,6 +322,14 @@ int card_key_sign(struct card_key *key, uint8_t alg, uint16_t hash, struct tb_sp
     return tb_ecdsa_der_to_raw(tb_span(der, n), CARD_KEY_SCALAR, out);
 }
 
+/* OpenSSL: 1 right, 0 wrong, negative when it could not tell. */
+static int verdict(int r) {
+    if (r < 0)
+        return failed(TB_ECRYPTO);
+    ERR_clear_error();
+    return r == 1;
+}
+
 int card_key_verify(struct card_key *key, uint8_t alg, uint16_t hash, struct tb_span digest,
                     struct tb_span signature) {
     uint8_t der[TB_ECDSA_DER_MAX_256];
@@ -334,17 +347,14 @@ int card_key_verify(struct card_key *key, uint8_t alg, uint16_t hash, struct tb_
             return failed(TB_ECRYPTO);
         r = EVP_PKEY_verify(ctx, signature.p, signature.n, digest.p, digest.n);
         EVP_PKEY_CTX_free(ctx);
-        ERR_clear_error();
-        return r == 1;
+        return verdict(r);
     }
     if (signature.n != 2 * CARD_KEY_SCALAR || tb_ecdsa_raw_to_der(signature, &b) < 0)
         return 0;
     ctx = kept(&key->verify, key->pkey, EVP_PKEY_verify_init);
     if (!ctx)
         return failed(TB_ECRYPTO);
-    r = EVP_PKEY_verify(ctx, b.p, b.n, digest.p, digest.n);
-    ERR_clear_error();
-    return r == 1;
+    return verdict(EVP_PKEY_verify(ctx, b.p, b.n, digest.p, digest.n));
 }
 
 int card_key_agree(struct card_key *key, struct card_key *peer, uint8_t ret_z[32]) {

@@ -60,16 +60,18 @@ static void put_answer(const struct cmd *cmd, const struct card_object *private_
     tb_put_tlv(cmd->out, TB_SAFE_T_PUBLIC_ID, card_object_id(public_key));
 }
 
-static uint16_t find_pair(struct card *card, struct cmd *cmd, struct card_object **ret_private,
-                          struct card_object **ret_public) {
+static uint16_t find_pair(struct cmd *cmd, struct safe_created *created,
+                          struct card_object **ret_private, struct card_object **ret_public) {
     struct card_instance *in = safe_instance(cmd);
     struct safe_args a;
     uint16_t sw = safe_parse(cmd->a.data, &a);
 
     if (sw == TB_SW_OK)
         sw = safe_object(in, CARD_PRIVATE, &a, ret_private);
-    if (sw == TB_SW_NOT_FOUND && safe_profile(cmd)->create_on_demand)
-        sw = safe_create(card, in, CARD_PRIVATE, a.v[ARG_PRIVATE_ID], ret_private);
+    if (sw == TB_SW_NOT_FOUND && safe_profile(cmd)->create_on_demand) {
+        sw = safe_create(in, CARD_PRIVATE, a.v[ARG_PRIVATE_ID], created);
+        *ret_private = created->v[0];
+    }
     if (sw != TB_SW_OK)
         return sw;
     *ret_public = public_half(in, *ret_private);
@@ -78,33 +80,40 @@ static uint16_t find_pair(struct card *card, struct cmd *cmd, struct card_object
     return (*ret_public)->locked ? TB_SW_INVALIDATED : TB_SW_OK;
 }
 
-uint16_t card_cmd_generate_key_pair(struct card *card, struct cmd *cmd) {
-    struct card_object *private_key, *public_key;
-    struct safe_change changes[2] = {{0}};
+static uint16_t generate(struct card *card, struct cmd *cmd, struct card_object *private_key,
+                         struct card_object *public_key) {
+    struct safe_change changes[2] = {{.o = private_key}, {.o = public_key}};
     enum card_key_kind kind;
     uint16_t sw;
 
-    if (cmd->a.p1 != 0 || cmd->a.p2 != 0)
-        return TB_SW_P1P2;
-    sw = find_pair(card, cmd, &private_key, &public_key);
-    if (sw != TB_SW_OK)
-        return sw;
     if (!(private_key->crypto & TB_SAFE_CAN_GENERATE) || !(private_key->access & TB_SAFE_UPDATE) ||
         private_key->key_type != public_key->key_type ||
         !card_key_type_kind(private_key->key_type, &kind))
         return TB_SW_CONDITIONS;
     if (!card_out_room(cmd, ANSWER_MAX))
         return TB_SW_NO_SPACE;
-    changes[0].o = private_key;
-    changes[1].o = public_key;
     sw = make_pair(kind, changes);
     if (sw != TB_SW_OK) {
         safe_change_drop(changes, 2);
         return sw;
     }
-    sw = safe_change(card, safe_instance(cmd)->number, changes, 2);
-    if (sw != TB_SW_OK)
+    return safe_change(card, safe_instance(cmd)->number, changes, 2);
+}
+
+uint16_t card_cmd_generate_key_pair(struct card *card, struct cmd *cmd) {
+    struct card_object *private_key, *public_key;
+    struct safe_created created = {.n = 0};
+    uint16_t sw;
+
+    if (cmd->a.p1 != 0 || cmd->a.p2 != 0)
+        return TB_SW_P1P2;
+    sw = find_pair(cmd, &created, &private_key, &public_key);
+    if (sw == TB_SW_OK)
+        sw = generate(card, cmd, private_key, public_key);
+    if (sw != TB_SW_OK) {
+        safe_create_undo(safe_instance(cmd), &created);
         return sw;
+    }
     card->counters.keygen++;
     put_answer(cmd, private_key, public_key);
     return safe_put_public_key(safe_profile(cmd), public_key, cmd->out);

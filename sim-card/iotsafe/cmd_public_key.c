@@ -28,29 +28,47 @@ uint16_t card_cmd_read_public_key(struct card *card, struct cmd *cmd) {
     return safe_put_public_key(safe_profile(cmd), o, cmd->out);
 }
 
+/* The container, made when it is missing and the profile has it so: then in RAM only, and in
+ * *created. */
+static uint16_t find_or_create(struct cmd *cmd, struct safe_created *created,
+                               struct card_object **ret) {
+    struct card_instance *in = safe_instance(cmd);
+    struct safe_args a;
+    uint16_t sw = safe_parse(cmd->a.data, &a);
+
+    if (sw == TB_SW_OK)
+        sw = safe_object(in, CARD_PUBLIC, &a, ret);
+    if (sw == TB_SW_NOT_FOUND && safe_profile(cmd)->create_on_demand) {
+        sw = safe_create(in, CARD_PUBLIC, a.v[ARG_PUBLIC_ID], created);
+        *ret = created->v[0];
+    }
+    if (sw == TB_SW_OK && !((*ret)->access & TB_SAFE_UPDATE))
+        sw = TB_SW_CONDITIONS;
+    return sw;
+}
+
 /* spec: IOTSAFE PUT-PUBLIC-KEY opens a session on a container that the device may update */
 uint16_t card_cmd_put_public_init(struct card *card, struct cmd *cmd) {
+    struct safe_created created = {.n = 0};
+    struct card_session *s = NULL;
     struct card_object *o;
-    struct card_session *s;
-    struct safe_args a;
     uint16_t sw;
 
     if (cmd->a.p1 == P1_CLOSE)
         return card_session_close(cmd, SESSION_PUT);
     if (cmd->a.p1 != P1_OPEN)
         return TB_SW_P1P2;
-    sw = safe_parse(cmd->a.data, &a);
+    sw = find_or_create(cmd, &created, &o);
     if (sw == TB_SW_OK)
-        sw = safe_object(safe_instance(cmd), CARD_PUBLIC, &a, &o);
-    if (sw == TB_SW_NOT_FOUND && safe_profile(cmd)->create_on_demand)
-        sw = safe_create(card, safe_instance(cmd), CARD_PUBLIC, a.v[ARG_PUBLIC_ID], &o);
-    if (sw != TB_SW_OK)
+        sw = card_session_begin(cmd, SESSION_PUT, &s);
+    if (sw == TB_SW_OK && created.n > 0)
+        sw = safe_create_store(card, safe_instance(cmd), &created);
+    if (sw != TB_SW_OK) {
+        safe_create_undo(safe_instance(cmd), &created);
+        if (s)
+            card_session_end(s);
         return sw;
-    if (!(o->access & TB_SAFE_UPDATE))
-        return TB_SW_CONDITIONS;
-    sw = card_session_begin(cmd, SESSION_PUT, &s);
-    if (sw != TB_SW_OK)
-        return sw;
+    }
     s->object = o;
     s->generation = o->generation;
     return TB_SW_OK;

@@ -74,8 +74,10 @@ static uint16_t named(struct card *card, const struct cmd *cmd, struct card_pin_
     return *ret ? TB_SW_OK : TB_SW_REF_NOT_FOUND;
 }
 
-/* spec: TS102221 11.1.9 presents value; the new counter is durable before anything is answered.
- * On success *next holds the state with the counter back at its maximum and the PIN verified. */
+/* spec: TS102221 11.1.9 presents value. The try is counted, durably, before the comparison: who
+ * cuts the power to save a try learns nothing by it. That is why these commands alone write twice.
+ * On success *next holds the state with the counter back at its maximum and the PIN verified, for
+ * the caller to store. */
 static uint16_t present(struct card *card, struct card_pin_state *pin, const uint8_t *value,
                         struct card_pin_state *next) {
     uint16_t sw;
@@ -83,15 +85,24 @@ static uint16_t present(struct card *card, struct card_pin_state *pin, const uin
     if (pin->tries == 0)
         return TB_SW_BLOCKED;
     *next = *pin;
-    if (!equal(pin->pin, value)) {
-        next->tries--;
-        next->verified = false;
-        sw = change(card, pin, next);
-        return sw ? sw : tries_left(pin->tries);
-    }
+    next->tries--;
+    next->verified = false;
+    sw = change(card, pin, next);
+    if (sw)
+        return sw;
+    if (!equal(pin->pin, value))
+        return tries_left(pin->tries);
     next->tries = CARD_PIN_TRIES;
     next->verified = true;
     return TB_SW_OK;
+}
+
+static uint16_t replace(struct card *card, struct card_pin_state *pin,
+                        struct card_pin_state *next) {
+    uint16_t sw = change(card, pin, next);
+
+    tb_wipe(next, sizeof *next);
+    return sw ? sw : TB_SW_OK;
 }
 
 uint16_t card_cmd_verify_pin(struct card *card, struct cmd *cmd) {
@@ -108,19 +119,7 @@ uint16_t card_cmd_verify_pin(struct card *card, struct cmd *cmd) {
     sw = present(card, pin, cmd->a.data.p, &next);
     if (sw != TB_SW_OK)
         return sw;
-    if (pin->tries == next.tries)
-        *pin = next; /* nothing durable changed */
-    else
-        sw = change(card, pin, &next);
-    return sw == 0 ? TB_SW_OK : sw;
-}
-
-static uint16_t replace(struct card *card, struct card_pin_state *pin,
-                        struct card_pin_state *next) {
-    uint16_t sw = change(card, pin, next);
-
-    tb_wipe(next, sizeof *next);
-    return sw ? sw : TB_SW_OK;
+    return replace(card, pin, &next);
 }
 
 /* spec: TS102221 11.1.10 */
@@ -186,11 +185,12 @@ uint16_t card_cmd_unblock_pin(struct card *card, struct cmd *cmd) {
     if (pin->unblock_tries == 0)
         return TB_SW_BLOCKED;
     next = *pin;
-    if (!equal(pin->puk, cmd->a.data.p)) {
-        next.unblock_tries--;
-        sw = change(card, pin, &next);
-        return sw ? sw : tries_left(pin->unblock_tries);
-    }
+    next.unblock_tries--;
+    sw = change(card, pin, &next);
+    if (sw)
+        return sw;
+    if (!equal(pin->puk, cmd->a.data.p))
+        return tries_left(pin->unblock_tries);
     memcpy(next.pin, cmd->a.data.p + PIN_LEN, PIN_LEN);
     next.tries = CARD_PIN_TRIES;
     next.unblock_tries = CARD_UNBLOCK_TRIES;

@@ -104,3 +104,7 @@ struct card_nvm *card_nvm_tear_new(struct card_nvm *inner, unsigned cut) {
     t->left = cut;
     return &t->nvm;
 }
+
+void card_nvm_tear_cut(struct card_nvm *nvm, unsigned cut) {
+    tear_of(nvm)->left = cut;
+}

@@ -421,6 +421,8 @@ static void csr_carries_name_and_key_and_verifies(void **state) {
                                   sizeof name);
         assert_string_equal(name, "device-1");
         X509_REQ_free(req);
+        assert_int_equal(card_key_csr(key, "", &b), TB_ERANGE);
+        assert_int_equal(card_key_csr(key, "\xFF\xFE", &b), TB_ERANGE);
         b = tb_buf(der, 10);
         assert_int_equal(card_key_csr(key, "device-1", &b), TB_ESPACE);
         card_key_free(key);

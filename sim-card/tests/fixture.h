@@ -16,6 +16,10 @@ uint8_t fx_cert_byte(size_t i); /* content of files 02 and 03 */
  * Asserts. */
 void fx_personalise(struct card_nvm *nvm, const char *knobs);
 
+/* A memory personalised like that. The factory works once for each set of knobs, the rest are
+ * copies. */
+struct card_nvm *fx_memory(const char *knobs);
+
 /* A powered card over its own memory; *ret_nvm has to be freed after it. */
 struct card *fx_card(const char *knobs, struct card_nvm **ret_nvm);
 
@@ -24,3 +28,6 @@ const char *fx_run(struct card *card, const char *hex);
 
 /* The same on bytes. Returns the status word; *ret_data borrows until the next call. */
 uint16_t fx_transact(struct card *card, struct tb_span cmd, struct tb_span *ret_data);
+
+/* True when data holds a private key or pre-shared key of the card, or a good part of one. */
+bool fx_is_secret(struct tb_span data);

@@ -40,5 +40,6 @@ int card_nvm_sqlite_open_read(const char *path, struct card_nvm **ret,
  * count as one) and all later ones fail as if power had gone: what inner holds afterwards is what a
  * real power cut leaves. */
 struct card_nvm *card_nvm_tear_new(struct card_nvm *inner, unsigned cut);
+void card_nvm_tear_cut(struct card_nvm *tear, unsigned cut); /* sets it anew, from now on */
 
 void card_nvm_free(struct card_nvm *nvm); /* NULL is a no-op */
