@@ -19,9 +19,9 @@ class Pcsc(cardtest.CardCase):
         self.assertEqual(done.returncode, status, done.stderr)
         return done
 
-    def insert(self, *args):
-        self.record = self.make("factory.card")
-        self.run_card("--vpcd", "127.0.0.1:%d" % pcscbed.PORT, *args)
+    def insert(self, card_file="factory.card"):
+        self.record = self.make(card_file)
+        self.run_card("--vpcd", "127.0.0.1:%d" % pcscbed.PORT)
         pcsc = pcscbed.Pcsc()
         self.addCleanup(pcsc.close)
         pcsc.wait(pcsc.readers()[0], pcscbed.Pcsc.PRESENT)
@@ -45,6 +45,11 @@ class Pcsc(cardtest.CardCase):
         with open(self.path("cert.der"), "rb") as f:
             self.assertEqual(cardtest.fingerprint(f.read()), self.record["certificates"][0]["fingerprint"])
         self.tool("reset")
+
+    def test_fetches_its_answers_over_t0(self):
+        self.insert("t0.card")
+        done = self.tool("sign", "01", self.write("message", "x"))
+        self.assertRegex(done.stderr, r"> 812B8001229E20[0-9A-F]{64}\n< 6143\n> 01C0000043\n")
 
     def test_says_that_the_reader_is_empty(self):
         self.assertIn("no card", self.tool("info", status=1).stderr)
