@@ -253,7 +253,7 @@ struct card_nvm *fx_memory(const char *knobs) {
 
     if (!knobs)
         knobs = "";
-    while (made[i].nvm && strcmp(made[i].knobs, knobs) != 0)
+    while (i < MADE && made[i].nvm && strcmp(made[i].knobs, knobs) != 0)
         i++;
     assert(i < MADE && strlen(knobs) < sizeof made[i].knobs && nvm);
     if (!made[i].nvm) {
