@@ -69,22 +69,29 @@ class SimBed:
         if done.returncode:
             raise AssertionError(done.stderr)
         self.modem = None
+        self.modem_args = None
         if kind == "vpcd":
             self.card = case.start("sim-card", "--store", store, "--listen", case.socket("vpcd"), "--ctl",
                                    case.socket("card"))
             self.transport = "vpcd:" + case.socket("vpcd")
         else:
             at = ["--at-pty", case.path("ttyAT")] if kind == "pty" else ["--at-unix", case.path("at.sock")]
-            self.modem = case.start("sim-modem", "--vpcd", case.socket("vpcd"), *at, "--ctl", case.socket("modem"))
-            with self.modem.ctl().subscribe() as ctl:
-                self.card = case.start("sim-card", "--store", store, "--vpcd", case.socket("vpcd"), "--ctl",
-                                       case.socket("card"))
-                ctl.expect("card-inserted")
+            self.modem_args = ["--vpcd", case.socket("vpcd"), *at, "--ctl", case.socket("modem")]
+            self.card = case.start("sim-card", "--store", store, "--vpcd", case.socket("vpcd"), "--ctl",
+                                   case.socket("card"))
+            self.restart_modem(case)
             place = case.path("ttyAT") if kind == "pty" else "unix:" + case.path("at.sock")
             self.transport = ("cgla:" if kind == "cgla" else "at:") + place
         with open(record) as f:
             self.record = json.load(f)["cards"][0]
         self.cert = case.write("card.pem", self.record["certificates"][0]["pem"])
+
+    def restart_modem(self, case):
+        """The first one, or after it ended."""
+        self.modem = case.start("sim-modem", *self.modem_args)
+        with self.modem.ctl().subscribe() as ctl:
+            if not ctl.ok("state").get("iccid"):
+                ctl.expect("card-inserted")
 
     def signatures(self):
         return self.card.ask("counters")["sign"]

@@ -26,15 +26,19 @@ struct event { /* from a thread of paho's to the loop */
     char bytes[]; /* topic, payload; FAILED: text with NUL */
 };
 
-struct request {
+struct request { /* what paho is to acknowledge; guarded by the lock */
+    struct request *next;
     struct dev_mqtt *m;
     unsigned id;
 };
 
-enum state { IDLE, CONNECTING, UP };
+/* paho is made anew for each connection: the thread with which it reads sleeps up to a second when
+ * it has no socket, and would keep a second connection waiting for that time; a thread just started
+ * does not. */
+enum state { IDLE, CONNECTING, UP, TIDYING };
 
 struct dev_mqtt {
-    MQTTAsync paho;
+    MQTTAsync paho; /* NULL when idle */
     uv_loop_t *loop;
     uv_async_t async;
     uv_work_t work;
@@ -45,9 +49,10 @@ struct dev_mqtt {
     char token[DEV_MQTT_TOKEN + 1];
     enum state state; /* of the loop's thread */
     unsigned last_id;
-    pthread_mutex_t lock; /* guards the queue */
+    pthread_mutex_t lock; /* guards the queue and the requests */
     struct event *first, **last;
     unsigned queued;
+    struct request *requests;
     void (*closed)(void *user);
 };
 
@@ -100,21 +105,27 @@ static struct event *pop_all(struct dev_mqtt *m) {
     return all;
 }
 
+static void tidy_up(struct dev_mqtt *m);
+
 static void deliver(struct dev_mqtt *m, const struct event *e) {
     const struct dev_mqtt_ops *ops = m->ops;
 
     switch (e->kind) {
     case CONNECTED:
-        m->state = UP;
-        ops->on_connected(e->value != 0, m->user);
+        if (m->state == CONNECTING) {
+            m->state = UP;
+            ops->on_connected(e->value != 0, m->user);
+        }
         break;
     case FAILED:
-        m->state = IDLE;
-        ops->on_failed(e->value, e->bytes, m->user);
+        if (m->state == CONNECTING) {
+            tidy_up(m);
+            ops->on_failed(e->value, e->bytes, m->user);
+        }
         break;
     case ENDED:
         if (m->state == UP) {
-            m->state = IDLE;
+            tidy_up(m);
             ops->on_ended(m->user);
         }
         break;
@@ -201,13 +212,25 @@ static int paho_message(void *user, char *topic, int topic_n, MQTTAsync_message 
     return 1;
 }
 
+static void give_back(struct dev_mqtt *m, struct request *r) {
+    struct request **at = &m->requests;
+
+    pthread_mutex_lock(&m->lock);
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    pthread_mutex_unlock(&m->lock);
+    free(r);
+}
+
 static void finish(struct request *r, int status) {
     struct event *e = event_new(DONE, NULL, 0, NULL, 0);
+    struct dev_mqtt *m = r->m;
 
     e->id = r->id;
     e->value = status;
-    push(r->m, e);
-    free(r);
+    give_back(m, r);
+    push(m, e);
 }
 
 static void paho_done(void *user, MQTTAsync_successData *data) {
@@ -222,12 +245,11 @@ static void paho_not_done(void *user, MQTTAsync_failureData *data) {
 
 /* ---- the loop's side ---- */
 
-int dev_mqtt_new(uv_loop_t *loop, const struct dev_mqtt_config *cfg, const struct dev_mqtt_ops *ops,
-                 void *user, struct dev_mqtt **ret, struct tb_error *e) {
+struct dev_mqtt *dev_mqtt_new(uv_loop_t *loop, const struct dev_mqtt_config *cfg,
+                              const struct dev_mqtt_ops *ops, void *user) {
     struct dev_mqtt *m = calloc(1, sizeof *m);
     uint8_t random[DEV_MQTT_TOKEN / 2];
     struct tb_buf token;
-    int r;
 
     if (!m || getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         abort();
@@ -239,34 +261,22 @@ int dev_mqtt_new(uv_loop_t *loop, const struct dev_mqtt_config *cfg, const struc
     m->cfg = *cfg;
     snprintf(m->client_id, sizeof m->client_id, "%s", cfg->client_id);
     m->last = &m->first;
+    m->work.data = m;
     pthread_mutex_init(&m->lock, NULL);
-    r = MQTTAsync_create(&m->paho, "tcp://127.0.0.1:1", m->client_id, MQTTCLIENT_PERSISTENCE_NONE,
-                         NULL);
-    if (r == MQTTASYNC_SUCCESS)
-        r = MQTTAsync_setCallbacks(m->paho, m, paho_ended, paho_message, NULL);
-    if (r != MQTTASYNC_SUCCESS) {
-        r = tb_error_set(e, TB_EPROTO, NULL, 0, "mqtt: %s", MQTTAsync_strerror(r));
-        pthread_mutex_destroy(&m->lock);
-        free(m);
-        return r;
-    }
-    r = uv_async_init(loop, &m->async, on_async);
-    if (r < 0)
+    if (uv_async_init(loop, &m->async, on_async) < 0)
         abort(); /* no descriptors left at the start of the program */
     m->async.data = m;
-    *ret = m;
-    return 0;
+    return m;
 }
 
-int dev_mqtt_connect(struct dev_mqtt *m, uint16_t port, unsigned timeout_s) {
+static int paho_connect(struct dev_mqtt *m, const char *uri, unsigned timeout_s) {
     MQTTAsync_connectOptions opt = MQTTAsync_connectOptions_initializer;
-    char uri[64], *uris[] = {uri};
+    int r = MQTTAsync_create(&m->paho, uri, m->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL);
 
-    if (m->state != IDLE)
-        return TB_ESTATE;
-    snprintf(uri, sizeof uri, "tcp://127.0.0.1:%u", (unsigned)port);
-    opt.serverURIs = uris;
-    opt.serverURIcount = 1;
+    if (r != MQTTASYNC_SUCCESS) {
+        m->paho = NULL;
+        return TB_EPROTO;
+    }
     opt.MQTTVersion = MQTTVERSION_3_1_1;
     opt.keepAliveInterval = (int)m->cfg.keep_alive_s;
     opt.cleansession = !m->cfg.keep_session;
@@ -276,8 +286,25 @@ int dev_mqtt_connect(struct dev_mqtt *m, uint16_t port, unsigned timeout_s) {
     opt.onSuccess = paho_connected;
     opt.onFailure = paho_failed;
     opt.context = m;
-    if (MQTTAsync_connect(m->paho, &opt) != MQTTASYNC_SUCCESS)
+    r = MQTTAsync_setCallbacks(m->paho, m, paho_ended, paho_message, NULL);
+    if (r == MQTTASYNC_SUCCESS)
+        r = MQTTAsync_connect(m->paho, &opt);
+    return r == MQTTASYNC_SUCCESS ? 0 : TB_EPROTO;
+}
+
+int dev_mqtt_connect(struct dev_mqtt *m, uint16_t port, unsigned timeout_s) {
+    char uri[64];
+    int r;
+
+    if (m->state != IDLE)
         return TB_ESTATE;
+    snprintf(uri, sizeof uri, "tcp://127.0.0.1:%u", (unsigned)port);
+    r = paho_connect(m, uri, timeout_s);
+    if (r < 0) {
+        if (m->paho)
+            MQTTAsync_destroy(&m->paho);
+        return r;
+    }
     m->state = CONNECTING;
     return 0;
 }
@@ -298,6 +325,10 @@ static struct request *begin(struct dev_mqtt *m, MQTTAsync_responseOptions *opt)
         abort();
     r->m = m;
     r->id = ++m->last_id;
+    pthread_mutex_lock(&m->lock);
+    r->next = m->requests;
+    m->requests = r;
+    pthread_mutex_unlock(&m->lock);
     opt->onSuccess = paho_done;
     opt->onFailure = paho_not_done;
     opt->context = r;
@@ -318,7 +349,7 @@ int dev_mqtt_publish(struct dev_mqtt *m, const char *topic, struct tb_span paylo
     id = r->id; /* r may be gone when the call returns */
     if (MQTTAsync_send(m->paho, topic, (int)payload.n, payload.p, qos, retain, &opt) !=
         MQTTASYNC_SUCCESS) {
-        free(r);
+        give_back(m, r);
         return TB_ESTATE;
     }
     *ret_id = id;
@@ -335,7 +366,7 @@ int dev_mqtt_subscribe(struct dev_mqtt *m, const char *filter, int qos, unsigned
     r = begin(m, &opt);
     id = r->id;
     if (MQTTAsync_subscribe(m->paho, filter, qos, &opt) != MQTTASYNC_SUCCESS) {
-        free(r);
+        give_back(m, r);
         return TB_ESTATE;
     }
     *ret_id = id;
@@ -362,14 +393,9 @@ const char *dev_mqtt_token(const struct dev_mqtt *m) {
 
 static void on_async_closed(uv_handle_t *h) {
     struct dev_mqtt *m = h->data;
-    struct event *e = pop_all(m), *next;
     void (*closed)(void *) = m->closed;
     void *user = m->user;
 
-    for (; e; e = next) {
-        next = e->next;
-        free(e);
-    }
     pthread_mutex_destroy(&m->lock);
     free(m);
     closed(user);
@@ -378,20 +404,48 @@ static void on_async_closed(uv_handle_t *h) {
 static void destroy(uv_work_t *work) {
     struct dev_mqtt *m = work->data;
 
-    MQTTAsync_destroy(&m->paho); /* waits for paho's threads: tenths of a second */
+    MQTTAsync_destroy(&m->paho); /* waits for paho's threads: a tenth of a second */
 }
 
+/* paho is gone and says nothing more: what it has not acknowledged it never will. */
 static void on_destroyed(uv_work_t *work, int status) {
     struct dev_mqtt *m = work->data;
+    struct event *e = pop_all(m), *next_event;
+    struct request *r = m->requests, *next;
 
     (void)status;
-    uv_close((uv_handle_t *)&m->async, on_async_closed);
+    m->paho = NULL;
+    m->requests = NULL;
+    for (; e; e = next_event) {
+        next_event = e->next;
+        if (!m->closed)
+            deliver(m, e);
+        free(e);
+    }
+    for (; r; r = next) {
+        next = r->next;
+        if (!m->closed)
+            m->ops->on_done(r->id, TB_ECLOSED, m->user);
+        free(r);
+    }
+    m->state = IDLE;
+    if (m->closed)
+        uv_close((uv_handle_t *)&m->async, on_async_closed);
+    else
+        m->ops->on_idle(m->user);
+}
+
+static void tidy_up(struct dev_mqtt *m) {
+    m->state = TIDYING;
+    if (uv_queue_work(m->loop, &m->work, destroy, on_destroyed) < 0)
+        abort();
 }
 
 void dev_mqtt_close(struct dev_mqtt *m, void (*done)(void *user)) {
     assert(!m->closed);
     m->closed = done;
-    m->work.data = m;
-    if (uv_queue_work(m->loop, &m->work, destroy, on_destroyed) < 0)
-        abort();
+    if (m->state == IDLE)
+        uv_close((uv_handle_t *)&m->async, on_async_closed);
+    else if (m->state != TIDYING)
+        tidy_up(m);
 }

@@ -22,6 +22,9 @@ struct dev_mqtt_ops {
     void (*on_failed)(int code, const char *why, void *user);
     /* An accepted connection ended, by dev_mqtt_disconnect() or otherwise. */
     void (*on_ended)(void *user);
+    /* After on_failed or on_ended, when paho has tidied up: the next dev_mqtt_connect() may come.
+     */
+    void (*on_idle)(void *user);
     void (*on_message)(struct tb_span topic, struct tb_span payload, void *user);
     /* The publication or subscription with that number is acknowledged (0) or failed (negative). */
     void (*on_done)(unsigned id, int status, void *user);
@@ -36,13 +39,13 @@ struct dev_mqtt_config { /* copied */
 enum { DEV_MQTT_TOKEN = 32 }; /* characters */
 
 /* ops and user are borrowed until dev_mqtt_close() is done. */
-int dev_mqtt_new(uv_loop_t *loop, const struct dev_mqtt_config *cfg, const struct dev_mqtt_ops *ops,
-                 void *user, struct dev_mqtt **ret, struct tb_error *e) TB_CHECKED;
+struct dev_mqtt *dev_mqtt_new(uv_loop_t *loop, const struct dev_mqtt_config *cfg,
+                              const struct dev_mqtt_ops *ops, void *user);
 
 /* Starts connecting to 127.0.0.1:port; on_connected or on_failed follows within timeout_s.
  * TB_ESTATE while an earlier attempt or connection has not ended. */
 int dev_mqtt_connect(struct dev_mqtt *m, uint16_t port, unsigned timeout_s) TB_CHECKED;
-bool dev_mqtt_busy(const struct dev_mqtt *m); /* connecting or connected */
+bool dev_mqtt_busy(const struct dev_mqtt *m); /* between dev_mqtt_connect() and on_idle */
 bool dev_mqtt_connected(const struct dev_mqtt *m);
 
 /* *ret_id is what on_done() will tell. Negative: not connected, or too much is under way. */

@@ -12,7 +12,7 @@
 #include "tb/log.h"
 #include "tb/loop.h"
 
-enum { STOP_MS = 2000, RELEASE_MS = 1000 };
+enum { STOP_MS = 2000, RELEASE_MS = 1000, REFUSAL_MS = 500 };
 
 struct source { /* where a certificate or key is */
     bool in_card;
@@ -157,8 +157,14 @@ static void on_done(unsigned id, int status, void *user) {
     s->ops->on_done(id, status, s->user);
 }
 
+static void on_mqtt_idle(void *user) {
+    struct dev_session *s = user;
+
+    dev_task_wake(&s->task);
+}
+
 static const struct dev_mqtt_ops mqtt_ops = {on_connected, on_mqtt_failed, on_mqtt_ended,
-                                             on_message, on_done};
+                                             on_mqtt_idle, on_message,     on_done};
 
 static void on_connected(bool session_present, void *user) {
     struct dev_session *s = user;
@@ -275,15 +281,16 @@ static int relay(struct dev_session *s, struct dev_bridge *bridge, struct dev_ch
     }
 }
 
-/* Waits until paho has noticed that its connection is gone: it can take the next one only then. */
-static void settle(struct dev_session *s) {
-    uint64_t until = dev_after(5000);
+/* The hub may have refused CONNECT before it closed the connection: paho has read that, or will at
+ * once. */
+static void wait_for_refusal(struct dev_session *s, struct dev_failure *why) {
+    uint64_t until = dev_after(REFUSAL_MS);
 
     s->task.limit = 0;
-    while (dev_mqtt_busy(s->mqtt)) {
-        if (dev_task_wait(&s->task, until) < 0)
-            return;
-    }
+    while (!s->mqtt_ended && dev_task_wait(&s->task, until) == 0)
+        ;
+    if (s->mqtt_code)
+        dev_fail(why, "%s", s->mqtt_why);
 }
 
 static int attempt(struct dev_session *s, struct dev_failure *why) {
@@ -298,6 +305,11 @@ static int attempt(struct dev_session *s, struct dev_failure *why) {
     s->mqtt_why[0] = 0;
     s->mqtt_code = 0;
     s->task.limit = dev_after(s->cfg.timeout_ms);
+    while (dev_mqtt_busy(s->mqtt)) { /* paho tidies up after the last attempt */
+        r = dev_task_wait(&s->task, 0);
+        if (r < 0)
+            return r;
+    }
     dev_card_forget(s->card);
     dev_card_stats(s->card, &s->before);
     s->state = "card";
@@ -323,12 +335,11 @@ static int attempt(struct dev_session *s, struct dev_failure *why) {
         r = relay(s, bridge, ch, why);
     if (r == UV_ECANCELED && !why->reason[0])
         dev_fail(why, "called off");
+    dev_bridge_close(bridge);
+    if (ch && r < 0 && !s->mqtt_up)
+        wait_for_refusal(s, why);
     if (ch)
         ch->ops->close(ch, r == 0 || s->mqtt_up);
-    dev_bridge_close(bridge);
-    settle(s);
-    if (s->mqtt_code) /* the hub said it before it closed the connection */
-        dev_fail(why, "%s", s->mqtt_why);
     if (r < 0) { /* perhaps it is another card now */
         forget_source(&s->cert);
         forget_source(&s->ca);
@@ -448,12 +459,11 @@ int dev_session_new(uv_loop_t *loop, const struct dev_session_config *cfg, struc
     s->user = user;
     s->state = "idle";
     r = parse_config(s, e);
-    if (r == 0)
-        r = dev_mqtt_new(loop, &cfg->mqtt, &mqtt_ops, s, &s->mqtt, e);
     if (r < 0) {
         free(s);
         return r;
     }
+    s->mqtt = dev_mqtt_new(loop, &cfg->mqtt, &mqtt_ops, s);
     *ret = s;
     return 0;
 }
