@@ -124,6 +124,8 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
         c->at_eof = true;
         if (!c->writing || n != UV_EOF)
             tb_conn_close(c, c->why);
+    } else if (n < 0 && c->deaf) {
+        tb_conn_close(c, c->deaf);
     } else if (n == UV_EOF) {
         /* A peer that only closed its sending side still gets what is queued for it. */
         c->at_eof = true;
@@ -168,6 +170,17 @@ size_t tb_conn_queued(const struct tb_conn *c) {
 
 static void start_write(struct tb_conn *c);
 
+/* The peer takes nothing more. Its last words, which may say why, can still wait in the kernel:
+ * reading goes on, and finds the end behind them. Returns why. */
+static int cannot_write(struct tb_conn *c, int why) {
+    tb_outbuf_done(&c->waiting);
+    if (c->finishing || c->paused || c->at_eof || !uv_is_active(&c->u.handle))
+        tb_conn_close(c, why);
+    else
+        c->deaf = why;
+    return why;
+}
+
 static void on_written(uv_write_t *req, int status) {
     struct tb_conn *c = req->data;
 
@@ -176,7 +189,7 @@ static void on_written(uv_write_t *req, int status) {
     if (c->closing)
         return;
     if (status < 0) {
-        tb_conn_close(c, status);
+        (void)cannot_write(c, status);
         return;
     }
     if (c->waiting.n > 0) {
@@ -207,7 +220,7 @@ static void start_write(struct tb_conn *c) {
     r = uv_write(&c->write, &c->u.stream, &buf, 1, on_written);
     if (r < 0) {
         c->writing = false;
-        tb_conn_close(c, r);
+        (void)cannot_write(c, r);
     }
 }
 
@@ -219,6 +232,8 @@ int tb_conn_write(struct tb_conn *c, const struct tb_span *pieces, unsigned n) {
     assert(n <= TB_CONN_PIECES);
     if (c->closing || c->finishing)
         return TB_ECLOSED;
+    if (c->deaf)
+        return c->deaf;
     for (unsigned i = 0; i < n; i++) {
         bufs[i].base = tb_unconst(pieces[i].p);
         bufs[i].len = pieces[i].n;
@@ -226,10 +241,8 @@ int tb_conn_write(struct tb_conn *c, const struct tb_span *pieces, unsigned n) {
     }
     if (!c->writing && total > 0) {
         r = uv_try_write(&c->u.stream, bufs, n);
-        if (r < 0 && r != UV_EAGAIN) {
-            tb_conn_close(c, r);
-            return r;
-        }
+        if (r < 0 && r != UV_EAGAIN)
+            return cannot_write(c, r);
         done = r > 0 ? (size_t)r : 0;
     }
     if (done == total)
@@ -243,6 +256,8 @@ int tb_conn_write(struct tb_conn *c, const struct tb_span *pieces, unsigned n) {
         start_write(c);
     if (c->closing)
         return c->why;
+    if (c->deaf)
+        return c->deaf;
     if (tb_conn_queued(c) > HIGH_MARK)
         c->full = true;
     return !c->full;

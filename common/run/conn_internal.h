@@ -25,6 +25,7 @@ struct tb_conn {
     bool offering; /* on_data is on the stack */
     bool offer_again;
     int why;
+    int deaf;                      /* the peer takes nothing more: why; 0 while it does */
     const struct tb_conn_ops *ops; /* NULL until the owner has the object */
     void *user;
     struct tb_inbuf in;

@@ -249,7 +249,8 @@ static bool set_name(SSL *ssl, char *name) {
 
     if (inet_pton(AF_INET, name, addr) == 1 || inet_pton(AF_INET6, name, addr) == 1)
         return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
-    return SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)name) == 1 && SSL_set1_host(ssl, name) == 1;
+    return SSL_set_tlsext_host_name(ssl, (char *)(uintptr_t)name) == 1 &&
+           SSL_set1_host(ssl, name) == 1;
 }
 
 /* ---- channel ---- */
@@ -305,13 +306,11 @@ static int op_read(struct dev_channel *ch, void *buf, size_t cap, struct dev_fai
 
 static int op_write(struct dev_channel *ch, const void *p, size_t n, struct dev_failure *why) {
     struct openssl_channel *c = (struct openssl_channel *)ch;
-    uint8_t nothing;
     size_t done;
 
     ERR_clear_error();
     if (SSL_write_ex(c->ssl, p, n, &done) == 1)
         return 0;
-    (void)SSL_peek(c->ssl, &nothing, 1); /* the alert that says why may be waiting */
     explain(c, why, "connection");
     return TB_ECRYPTO;
 }

@@ -55,8 +55,9 @@ int tb_conn_open_fd(uv_loop_t *loop, int fd, const struct tb_conn_ops *ops, void
 
 /* Writes all of the n (at most TB_CONN_PIECES) pieces as one write. Bytes that the kernel does not
  * take at once are copied. Returns 1 while there is room, 0 when the queue passed its high mark
- * (stop producing until on_drain), or a negative code when the connection is closing or
- * TB_CONN_OUT_MAX would be passed (UV_ENOBUFS: then it closes). */
+ * (stop producing until on_drain), or a negative code when the connection is closing,
+ * TB_CONN_OUT_MAX would be passed (UV_ENOBUFS: then it closes), or the peer takes nothing more:
+ * what it had sent before is still delivered, then on_closed() comes. */
 int tb_conn_write(struct tb_conn *c, const struct tb_span *pieces, unsigned n);
 size_t tb_conn_queued(const struct tb_conn *c);
 

@@ -622,6 +622,35 @@ static void pipe_ends_are_connections(void **state) {
         uv_run(&e->loop, UV_RUN_ONCE);
 }
 
+static void what_the_peer_said_last_is_read_after_a_write_that_failed(void **state) {
+    const struct tb_span hello = tb_span_str("hello");
+    struct end *e = *state;
+
+    signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(write(e->peer, "go away", 7), 7);
+    close(e->peer);
+    e->peer = -1;
+    assert_int_equal(tb_conn_write(e->conn, &hello, 1), UV_EPIPE);
+    assert_int_equal(tb_conn_write(e->conn, &hello, 1), UV_EPIPE);
+    until(e, &e->closed);
+    assert_int_equal(e->n_got, 7);
+    assert_memory_equal(e->got, "go away", 7);
+    assert_int_equal(e->why, UV_EPIPE);
+}
+
+static void a_write_that_failed_on_a_paused_connection_closes_it(void **state) {
+    const struct tb_span hello = tb_span_str("hello");
+    struct end *e = *state;
+
+    signal(SIGPIPE, SIG_IGN);
+    tb_conn_pause(e->conn);
+    close(e->peer);
+    e->peer = -1;
+    assert_int_equal(tb_conn_write(e->conn, &hello, 1), UV_EPIPE);
+    until(e, &e->closed);
+    assert_int_equal(e->why, UV_EPIPE);
+}
+
 #define UNIX_TEST(f) cmocka_unit_test_setup_teardown(f, begin_unix, end)
 #define TCP_TEST(f)  cmocka_unit_test_setup_teardown(f, begin_tcp, end)
 #define BOTH(f)      UNIX_TEST(f), TCP_TEST(f)
@@ -654,6 +683,8 @@ int main(void) {
         BOTH(half_closed_peer_gets_the_queue),
         BOTH(writing_to_a_vanished_peer_closes_once),
         BOTH(vanished_peer_with_a_queue),
+        UNIX_TEST(what_the_peer_said_last_is_read_after_a_write_that_failed),
+        UNIX_TEST(a_write_that_failed_on_a_paused_connection_closes_it),
         UNIX_TEST(new_owner_gets_the_rest),
         UNIX_TEST(regular_file_is_no_connection),
         UNIX_TEST(pipe_ends_are_connections),
