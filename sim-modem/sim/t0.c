@@ -47,6 +47,12 @@ static void hold(struct t0_hold *h, enum t0_kind kind, struct tb_span cmd, struc
     h->sw = sw;
 }
 
+/* The number of a new channel comes at once, whether Le is 01 or 00: clients that send 00 met no
+ * SIM that minds. */
+static bool opens_channel(const struct tb_apdu *a) {
+    return a->ins == TB_INS_MANAGE_CHANNEL && a->ne == T0_MAX;
+}
+
 void t0_after(struct t0_hold *h, struct tb_span cmd, struct tb_span rsp, struct tb_buf *out) {
     struct tb_apdu a;
     struct tb_span data;
@@ -61,8 +67,8 @@ void t0_after(struct t0_hold *h, struct tb_span cmd, struct tb_span rsp, struct 
                !a.le_present) { /* case 4, with or without its Le; or data for a case 1 command */
         hold(h, T0_RESPONSE, cmd, data, sw);
         tb_put_be16(out, (uint16_t)(0x6100 | (data.n & 0xFF)));
-    } else if (a.ne != data.n &&
-               sw == TB_SW_OK) { /* case 2, wrong Le: nothing happened yet over T=0 */
+    } else if (a.ne != data.n && sw == TB_SW_OK && !opens_channel(&a)) {
+        /* case 2, wrong Le: nothing happened yet over T=0 */
         hold(h, T0_REPEAT, cmd, data, sw);
         tb_put_be16(out, (uint16_t)(0x6C00 | (data.n & 0xFF)));
     } else {

@@ -74,6 +74,14 @@ static void wrong_le_is_corrected_without_running_twice(void **state) {
              "1122339000"); /* another command: the held answer is gone */
 }
 
+/* atsign opens with Le 00 and, on SIMs whose 61xx it sees, gets the number at once. */
+static void a_channel_is_opened_with_any_le(void **state) {
+    (void)state;
+    exchange("0070000000", "01 9000", "019000");
+    exchange("0070000001", "02 9000", "029000");
+    exchange("0070000003", "03 9000", "6C01");
+}
+
 static void status_words_are_kept(void **state) {
     (void)state;
     exchange("00A4040007A0000005590010", "6F00 9110", "6102");
@@ -103,6 +111,7 @@ int main(void) {
         cmocka_unit_test_setup(whole_256_bytes_are_6100, reset),
         cmocka_unit_test_setup(another_command_discards, reset),
         cmocka_unit_test_setup(wrong_le_is_corrected_without_running_twice, reset),
+        cmocka_unit_test_setup(a_channel_is_opened_with_any_le, reset),
         cmocka_unit_test_setup(status_words_are_kept, reset),
         cmocka_unit_test_setup(what_the_card_does_itself_stays, reset),
         cmocka_unit_test_setup(extended_and_malformed_pass, reset),
