@@ -13,6 +13,7 @@ enum {
     CARD_KEY_SCALAR = 32,        /* private EC key */
     CARD_KEY_PRIVATE_MAX = 1400, /* PKCS#1 RSAPrivateKey of 2048 bits */
     CARD_KEY_PUBLIC_MAX = 320,   /* SubjectPublicKeyInfo of RSA-2048: 294 */
+    CARD_SIGNATURE_EC = 64,
     CARD_SIGNATURE_MAX = 256,
 };
 

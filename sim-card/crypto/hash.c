@@ -4,6 +4,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <assert.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/kdf.h>
@@ -119,34 +120,38 @@ size_t card_hash_final(struct card_hash *h, uint8_t ret[CARD_HASH_MAX]) {
     return card_hash_len(h->alg);
 }
 
+/* OSSL_PARAM has no const, although a derivation only reads its parameters. */
+static OSSL_PARAM octets(const char *name, struct tb_span value) {
+    OSSL_PARAM p = OSSL_PARAM_construct_octet_string(name, NULL, value.n);
+
+    memcpy(&p.data, &value.p, sizeof p.data);
+    return p;
+}
+
 int card_prf_sha256(struct tb_span secret, struct tb_span seed, size_t n, struct tb_buf *out) {
     size_t before = out->n;
     uint8_t *to = tb_put_room(out, n);
-    EVP_KDF *kdf = NULL;
-    EVP_KDF_CTX *ctx = NULL;
-    int ok = 0;
+    EVP_KDF *kdf;
+    EVP_KDF_CTX *ctx;
+    char md[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, md, 0),
+        octets(OSSL_KDF_PARAM_SECRET, secret),
+        octets(OSSL_KDF_PARAM_SEED, seed),
+        OSSL_PARAM_construct_end(),
+    };
+    bool ok;
 
     if (!to)
         return TB_ESPACE;
     kdf = EVP_KDF_fetch(NULL, "TLS1-PRF", NULL);
     ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
-    if (ctx) {
-        char md[] = "SHA256";
-        /* OSSL_PARAM has no const; derive only reads. */
-        const OSSL_PARAM params[] = {
-            OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, md, 0),
-            {OSSL_KDF_PARAM_SECRET, OSSL_PARAM_OCTET_STRING, (void *)(uintptr_t)secret.p, secret.n,
-             OSSL_PARAM_UNMODIFIED},
-            {OSSL_KDF_PARAM_SEED, OSSL_PARAM_OCTET_STRING, (void *)(uintptr_t)seed.p, seed.n,
-             OSSL_PARAM_UNMODIFIED},
-            OSSL_PARAM_construct_end(),
-        };
-        ok = EVP_KDF_derive(ctx, to, n, params);
-    }
+    ok = ctx && EVP_KDF_derive(ctx, to, n, params) > 0;
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
-    if (ok <= 0) {
+    if (!ok) {
         out->n = before;
+        ERR_clear_error();
         return TB_ECRYPTO;
     }
     return 0;

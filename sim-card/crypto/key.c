@@ -349,7 +349,7 @@ int card_key_verify(struct card_key *key, uint8_t alg, uint16_t hash, struct tb_
         EVP_PKEY_CTX_free(ctx);
         return verdict(r);
     }
-    if (signature.n != 2 * CARD_KEY_SCALAR || tb_ecdsa_raw_to_der(signature, &b) < 0)
+    if (signature.n != CARD_SIGNATURE_EC || tb_ecdsa_raw_to_der(signature, &b) < 0)
         return 0;
     ctx = kept(&key->verify, key->pkey, EVP_PKEY_verify_init);
     if (!ctx)

@@ -181,7 +181,7 @@ uint16_t card_cmd_compute_signature_update(struct card *card, struct cmd *cmd) {
 /* The signature as the key's algorithm has it: r || s out of either form. */
 static uint16_t take_signature(const struct card_session *s, struct tb_span value,
                                struct tb_buf *raw) {
-    size_t whole = s->alg == TB_SAFE_ECDSA ? 2 * CARD_KEY_SCALAR : CARD_SIGNATURE_MAX;
+    size_t whole = s->alg == TB_SAFE_ECDSA ? CARD_SIGNATURE_EC : CARD_SIGNATURE_MAX;
 
     if (value.n == whole) {
         tb_put(raw, value);

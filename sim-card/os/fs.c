@@ -15,7 +15,7 @@ const struct fs_rule fs_rules[FS_RULES] = {
 uint8_t fs_rule(const struct fs_node *node) {
     if (node->kind == FS_DF)
         return 1;
-    for (uint8_t i = 0; i < FS_RULES; i++)
+    for (unsigned i = 0; i < FS_RULES; i++)
         if (fs_rules[i].read == node->read && fs_rules[i].update == node->update)
             return (uint8_t)(i + 1);
     assert(false); /* a file whose access rule is not in EF.ARR */

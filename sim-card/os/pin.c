@@ -2,7 +2,7 @@
 
 #include "simcard/personalise.h"
 
-enum { PIN_LEN = 8 };
+enum { PIN_LEN = 8, TWO_PINS = 16 };
 
 struct card_pin_state *card_pin_find(struct card *card, uint8_t ref) {
     for (size_t i = 0; i < CARD_PINS; i++)
@@ -130,7 +130,7 @@ uint16_t card_cmd_change_pin(struct card *card, struct cmd *cmd) {
     cmd->secret_in = true;
     if (sw != TB_SW_OK)
         return sw;
-    if (cmd->a.data.n != 2 * PIN_LEN)
+    if (cmd->a.data.n != TWO_PINS)
         return TB_SW_LENGTH;
     if (!pin->enabled)
         return TB_SW_CONDITIONS;
@@ -180,7 +180,7 @@ uint16_t card_cmd_unblock_pin(struct card *card, struct cmd *cmd) {
         return TB_SW_CONDITIONS;
     if (cmd->a.data.n == 0)
         return tries_left(pin->unblock_tries);
-    if (cmd->a.data.n != 2 * PIN_LEN)
+    if (cmd->a.data.n != TWO_PINS)
         return TB_SW_LENGTH;
     if (pin->unblock_tries == 0)
         return TB_SW_BLOCKED;

@@ -150,12 +150,8 @@ static void directive(struct state *s, char *text) {
 }
 
 static void command(struct state *s, const char *hex) {
-    const char *answer = fx_run(s->card, hex);
-
     free(s->answer);
-    s->answer = malloc(strlen(answer) + 1);
-    if (s->answer)
-        strcpy(s->answer, answer);
+    s->answer = strdup(fx_run(s->card, hex));
 }
 
 static int run_file(const char *path) {

@@ -7,6 +7,7 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
@@ -38,7 +39,7 @@ static void hashes_like_openssl_whatever_the_blocks(void **state) {
         for (int i = 0; i < ROUNDS; i++) {
             uint8_t data[1000], want[EVP_MAX_MD_SIZE], got[CARD_HASH_MAX];
             size_t n = random_up_to(sizeof data), want_n = 0;
-            struct tb_span rest = tb_span(data, n), part;
+            struct tb_span rest = tb_span(data, n), part = TB_SPAN_NONE;
             struct card_hash h;
 
             random_bytes(data, sizeof data);
@@ -338,7 +339,7 @@ static void derivations_are_openssls(void **state) {
 
             random_bytes(salt, sizeof salt);
             random_bytes(ikm, sizeof ikm);
-            strcpy(md, hashes[a].name);
+            snprintf(md, sizeof md, "%s", hashes[a].name);
             params[0] = OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode);
             params[1] = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, md, 0);
             params[2] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, salt, salt_n);

@@ -193,7 +193,7 @@ static void change_knobs(struct card_profile *p, const char *knobs) {
     if (!knobs)
         return;
     assert(strlen(knobs) < sizeof text);
-    strcpy(text, knobs);
+    snprintf(text, sizeof text, "%s", knobs);
     for (char *knob = strtok_r(text, " ", &save); knob; knob = strtok_r(NULL, " ", &save)) {
         char *value = strchr(knob, '=');
         int r;
@@ -242,7 +242,7 @@ static int copy_entry(struct tb_span key, struct tb_span value, void *user) {
 }
 
 struct card_nvm *fx_memory(const char *knobs) {
-    enum { MADE = 32 };
+    enum { MADE = 16 };
     static struct {
         char knobs[128];
         struct card_nvm *nvm;
@@ -253,11 +253,15 @@ struct card_nvm *fx_memory(const char *knobs) {
 
     if (!knobs)
         knobs = "";
+    assert(nvm && strlen(knobs) < sizeof made[0].knobs);
     while (i < MADE && made[i].nvm && strcmp(made[i].knobs, knobs) != 0)
         i++;
-    assert(i < MADE && strlen(knobs) < sizeof made[i].knobs && nvm);
+    if (i == MADE) { /* not kept */
+        fx_personalise(nvm, knobs);
+        return nvm;
+    }
     if (!made[i].nvm) {
-        strcpy(made[i].knobs, knobs);
+        snprintf(made[i].knobs, sizeof made[i].knobs, "%s", knobs);
         made[i].nvm = card_nvm_mem_new(0);
         assert(made[i].nvm);
         fx_personalise(made[i].nvm, knobs);

@@ -46,6 +46,7 @@ static const struct writing {
      NULL},
 };
 
+enum { SIGNATURE_HEX = 134 };
 enum { COMMANDS = sizeof commands / sizeof commands[0], STATE_MAX = 20000 };
 
 static struct card *new_card(struct card_nvm *nvm) {
@@ -100,7 +101,7 @@ static void check_pair(struct card *card, const char *id, const char *public_id)
     snprintf(text, sizeof text, "C12B800922%s", hash);
     snprintf(signature, sizeof signature, "%s", fx_run(card, text));
     assert_int_equal(strlen(signature), 2 * 69);
-    signature[2 * 67] = '\0';
+    signature[SIGNATURE_HEX] = '\0'; /* without the status word */
     snprintf(text, sizeof text, "C12C0009%02X%sA1010391020001920104",
              (unsigned)(10 + strlen(public_id) / 2), public_id);
     assert_string_equal(fx_run(card, text), "9000");
