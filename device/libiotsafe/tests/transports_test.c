@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "iotsafe/at.h"
@@ -453,6 +454,25 @@ static void dials_a_card(void **state) {
     }
 }
 
+/* Header and body in two writes, without TCP_NODELAY: each answer would wait 40 ms for our
+ * acknowledgement. */
+static void a_card_that_writes_in_pieces_is_not_kept_waiting(void **state) {
+    struct peer p = {.where = TCP, .vpcd = true, .piece = 2};
+    struct timespec start_time, end_time;
+    struct iotsafe *c;
+
+    (void)state;
+    start(&p, "vpcd");
+    c = open_spec(p.spec);
+    clock_gettime(CLOCK_MONOTONIC, &start_time);
+    for (int i = 0; i < 50; i++)
+        expect_random(c, 1);
+    clock_gettime(CLOCK_MONOTONIC, &end_time);
+    assert_true(end_time.tv_sec - start_time.tv_sec < 2);
+    iotsafe_close(c);
+    stop(&p);
+}
+
 static void a_card_that_was_away_is_opened_again(void **state) {
     struct peer p = {.where = UNIX, .vpcd = true, .drop_at = 4};
     struct iotsafe *c;
@@ -668,6 +688,7 @@ int main(void) {
         cmocka_unit_test(a_line_that_stays_away_is_told),
         cmocka_unit_test(at_over_the_callers_bytes),
         cmocka_unit_test(dials_a_card),
+        cmocka_unit_test(a_card_that_writes_in_pieces_is_not_kept_waiting),
         cmocka_unit_test(a_card_that_was_away_is_opened_again),
         cmocka_unit_test(an_ejected_card_is_absent_until_it_is_back),
         cmocka_unit_test(a_card_that_is_mute_times_out),

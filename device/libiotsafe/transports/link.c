@@ -155,6 +155,7 @@ static int open_tty(struct link *l, const char *path) {
         return IOTSAFE_E_LINK;
     }
     l->tty = true;
+    l->tcp = false;
     l->fd = fd;
     return 0;
 }
@@ -170,7 +171,7 @@ static void setup_socket(struct link *l, int fd) {
 
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    l->tcp = setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0;
     l->tty = false;
 }
 
@@ -397,6 +398,7 @@ int link_write(struct link *l, const void *bytes, size_t n) {
 
     if (l->fd < 0)
         return IOTSAFE_E_LINK;
+    l->answered = false;
     while (n > 0) {
         ssize_t w = l->tty ? write(l->fd, p, n) : send(l->fd, p, n, MSG_NOSIGNAL);
 
@@ -417,6 +419,16 @@ int link_write(struct link *l, const void *bytes, size_t n) {
     return 0;
 }
 
+/* An answer in pieces: the other side may write header and body separately, and its stack then
+ * holds the second until we acknowledge the first, which ours does 40 ms later. Asked for only
+ * here: the ordinary answer comes in one read and is acknowledged by the next command. */
+static void acknowledge_at_once(const struct link *l) {
+    int one = 1;
+
+    if (l->tcp && l->answered)
+        (void)setsockopt(l->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
+}
+
 /* A socket waits inside recv() when the whole timeout is meant; everything else waits in poll(). */
 int link_read(struct link *l, void *buf, size_t cap, int timeout_ms) {
     struct pollfd p = {.fd = l->fd, .events = POLLIN};
@@ -425,6 +437,7 @@ int link_read(struct link *l, void *buf, size_t cap, int timeout_ms) {
 
     if (l->fd < 0)
         return IOTSAFE_E_LINK;
+    acknowledge_at_once(l);
     for (;;) {
         if (wait) {
             int r = poll(&p, 1, timeout_ms);
@@ -435,8 +448,10 @@ int link_read(struct link *l, void *buf, size_t cap, int timeout_ms) {
                 return 0;
         }
         n = read(l->fd, buf, cap < INT16_MAX ? cap : INT16_MAX);
-        if (n > 0)
+        if (n > 0) {
+            l->answered = true;
             return (int)n;
+        }
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN) {

@@ -22,7 +22,8 @@ struct link {
     struct link_config config;
     int fd;        /* -1: not connected */
     int listen_fd; /* -1: not listening */
-    bool tty;
+    bool tty, tcp;
+    bool answered; /* something was read since the last write */
     char why[384]; /* of the last failure, for a person */
 };
 
