@@ -37,7 +37,8 @@ static void on_mute(void *arg) {
 }
 
 static void on_frame(struct reader *r, struct tb_span body) {
-    if (!r->waiting) { /* question and answer are out of step: what came next would be taken for another's */
+    if (!r->waiting) { /* question and answer are out of step: what came next would be taken for
+                          another's */
         drop_link(r, "the card sent an answer that nobody asked for");
         modem_card_removed(r->app->modem, "protocol error");
         return;

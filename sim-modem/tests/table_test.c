@@ -50,7 +50,8 @@ static void every_built_in_model_loads(void **state) {
     assert_int_equal(n, sizeof expected / sizeof *expected);
     assert_int_equal(modem_quirks_find("nokia-3310", &q), TB_ENOTFOUND);
     modem_quirks_default(&plain);
-    assert_int_equal(modem_quirks_find("generic", &q), 0); /* the default, with another name for it */
+    assert_int_equal(modem_quirks_find("generic", &q),
+                     0); /* the default, with another name for it */
     assert_string_equal(q.manufacturer, plain.manufacturer);
     assert_int_equal(q.t0, plain.t0);
     assert_int_equal(q.csim_quote, plain.csim_quote);
