@@ -22,7 +22,7 @@ static bool is_name(uint8_t c) {
 }
 
 static bool take_char(struct tb_span *in, char c) {
-    if (in->n == 0 || in->p[0] != c)
+    if (in->n == 0 || in->p[0] != (uint8_t)c)
         return false;
     *in = tb_span_sub(*in, 1, in->n);
     return true;

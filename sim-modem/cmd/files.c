@@ -43,17 +43,15 @@ static int take_path(struct at_args *args, struct sim_file *f) {
     return 1;
 }
 
+/* The data stay hex until they are sent; here it is only seen that they can be. */
 static int take_data(struct at_args *args, struct sim_file *f, bool wanted) {
+    uint8_t mem[255];
+    struct tb_buf bytes = TB_BUF(mem);
     int r = at_take_text(args, &f->data);
 
     if (r < 0)
         return r;
-    if (f->data.n % 2 || f->data.n > 2 * 255)
-        return AT_CME(CME_PARAMETERS);
-    for (size_t i = 0; i < f->data.n; i++)
-        if (!strchr("0123456789abcdefABCDEF", f->data.p[i]) || f->data.p[i] == 0)
-            return AT_CME(CME_PARAMETERS);
-    if (wanted && f->data.n != 2U * f->p3)
+    if (tb_hex_decode(f->data, &bytes) < 0 || (wanted && bytes.n != f->p3))
         return AT_CME(CME_PARAMETERS);
     return r;
 }

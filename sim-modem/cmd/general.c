@@ -159,8 +159,10 @@ static void civil_from_days(int64_t z, int64_t *y, unsigned *month, unsigned *da
     *y = (int64_t)yoe + era * 400 + (*month <= 2);
 }
 
+static const int64_t QUARTER = 900; /* seconds of a quarter of an hour, the unit of time zones */
+
 static void show_clock(struct modem *m, struct at_channel *ch) {
-    int64_t s = (m->ops->wall_ms(m->user) + m->clock_offset) / 1000 + m->zone * 900, y;
+    int64_t s = (m->ops->wall_ms(m->user) + m->clock_offset) / 1000 + QUARTER * m->zone, y;
     int64_t days = s / 86400 - (s % 86400 < 0);
     unsigned of_day = (unsigned)(s - days * 86400), month, day;
     int zone = m->zone < 0 ? -m->zone : m->zone;
@@ -185,6 +187,7 @@ int cmd_cclk(struct modem *m, struct at_channel *ch, struct at_args args) {
     unsigned yy, mm, dd, h, min, sec, zz = 0;
     char text[32];
     const char *s = text;
+    int64_t local;
     int zone, r;
 
     if (ch->req.form == AT_FORM_READ) {
@@ -203,10 +206,8 @@ int cmd_cclk(struct modem *m, struct at_channel *ch, struct at_args args) {
     if (mm < 1 || mm > 12 || dd < 1 || dd > 31 || h > 23 || min > 59 || sec > 59 || zz > 96)
         return AT_CME(CME_PARAMETERS);
     m->zone = zone * (int)zz;
-    m->clock_offset =
-        ((days_from_civil(2000 + yy, mm, dd) * 86400 + h * 3600 + min * 60 + sec) - m->zone * 900) *
-            1000 -
-        m->ops->wall_ms(m->user);
+    local = days_from_civil(2000 + yy, mm, dd) * 86400 + (int64_t)((h * 60 + min) * 60 + sec);
+    m->clock_offset = (local - QUARTER * m->zone) * 1000 - m->ops->wall_ms(m->user);
     return AT_OK;
 }
 

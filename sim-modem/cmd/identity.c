@@ -139,7 +139,7 @@ static void put_number(struct at_channel *ch, struct tb_span record) {
     tail = tb_span_sub(record, record.n - MSISDN_TAIL, MSISDN_TAIL);
     if (!tb_take_u8(&tail, &len) || len < 2 || len > 11 || !tb_take_u8(&tail, &ton))
         return; /* an empty record */
-    for (size_t i = 0; i < 2U * (len - 1U); i++) {
+    for (size_t i = 0; i < 2 * ((size_t)len - 1); i++) {
         uint8_t d = i % 2 ? tail.p[i / 2] >> 4 : tail.p[i / 2] & 0x0F;
 
         if (d == 0x0F)
@@ -148,9 +148,7 @@ static void put_number(struct at_channel *ch, struct tb_span record) {
     }
     number[n] = '\0';
     for (; a < record.n - MSISDN_TAIL && a + 1 < sizeof alpha && record.p[a] != 0xFF; a++)
-        alpha[a] = record.p[a] >= ' ' && record.p[a] < 0x7F && record.p[a] != '"'
-                       ? (char)record.p[a]
-                       : '?';
+        alpha[a] = sim_printable(record.p[a]);
     alpha[a] = '\0';
     at_info(ch, "+CNUM: \"%s\",\"%s%s\",%d", alpha, ton == 145 ? "+" : "", number, ton);
 }

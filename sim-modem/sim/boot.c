@@ -80,13 +80,17 @@ static void learn_imsi(struct sim *s, struct tb_span data) {
         digits(s->imsi, sizeof s->imsi, tb_span_sub(data, 0, n), true);
 }
 
+char sim_printable(uint8_t c) {
+    if (c < ' ' || c >= 0x7F || c == '"' || c == '\\')
+        c = '?';
+    return (char)c;
+}
+
 static void learn_spn(struct sim *s, struct tb_span data) {
     size_t n = 0;
 
     for (size_t i = 1; i < data.n && n + 1 < sizeof s->spn && data.p[i] != 0xFF; i++) {
-        uint8_t c = data.p[i];
-
-        s->spn[n++] = c >= ' ' && c < 0x7F && c != '"' && c != '\\' ? (char)c : '?';
+        s->spn[n++] = sim_printable(data.p[i]);
     }
     s->spn[n] = '\0';
 }

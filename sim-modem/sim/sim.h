@@ -145,6 +145,9 @@ struct tb_buf *sim_command(struct modem *m);
 /* A short APDU; ne 0: no Le. */
 void sim_build(struct modem *m, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
                struct tb_span data, unsigned ne);
+/* A character of an alpha field as it may stand in an AT string: '?' for what the default alphabet
+ * does not share. */
+char sim_printable(uint8_t c);
 uint16_t sim_sw(struct tb_span rsp);
 struct tb_span sim_data(struct tb_span rsp);
 

@@ -53,25 +53,32 @@ static bool opens_channel(const struct tb_apdu *a) {
     return a->ins == TB_INS_MANAGE_CHANNEL && a->ne == T0_MAX;
 }
 
+/* Is that an answer which T=0 could bring, in a way that it does not yet have? */
+static bool is_direct(const struct tb_apdu *a, struct tb_span data, uint16_t sw) {
+    return data.n > 0 && data.n <= T0_MAX && !a->extended && !tb_sw_more(sw) &&
+           a->ins != TB_INS_GET_RESPONSE;
+}
+
 void t0_after(struct t0_hold *h, struct tb_span cmd, struct tb_span rsp, struct tb_buf *out) {
-    struct tb_apdu a;
     struct tb_span data;
+    struct tb_apdu a;
     uint16_t sw;
 
     h->kind = T0_NOTHING;
-    if (tb_rapdu_parse(rsp, &data, &sw) < 0 || tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) < 0 ||
-        data.n == 0 || data.n > T0_MAX || a.extended || tb_sw_more(sw) ||
-        a.ins == TB_INS_GET_RESPONSE) {
-        tb_put(out, rsp);
-    } else if (a.data.n > 0 ||
-               !a.le_present) { /* case 4, with or without its Le; or data for a case 1 command */
-        hold(h, T0_RESPONSE, cmd, data, sw);
-        tb_put_be16(out, (uint16_t)(0x6100 | (data.n & 0xFF)));
-    } else if (a.ne != data.n && sw == TB_SW_OK && !opens_channel(&a)) {
-        /* case 2, wrong Le: nothing happened yet over T=0 */
-        hold(h, T0_REPEAT, cmd, data, sw);
-        tb_put_be16(out, (uint16_t)(0x6C00 | (data.n & 0xFF)));
-    } else {
-        tb_put(out, rsp);
+    if (tb_rapdu_parse(rsp, &data, &sw) == 0 && tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) == 0 &&
+        is_direct(&a, data, sw)) {
+        /* Case 4 with or without its Le, or data for a case 1 command: to be fetched. */
+        if (a.data.n > 0 || !a.le_present) {
+            hold(h, T0_RESPONSE, cmd, data, sw);
+            tb_put_be16(out, (uint16_t)(0x6100 | (data.n & 0xFF)));
+            return;
+        }
+        /* Case 2 with a wrong Le: over T=0 nothing has happened yet. */
+        if (a.ne != data.n && sw == TB_SW_OK && !opens_channel(&a)) {
+            hold(h, T0_REPEAT, cmd, data, sw);
+            tb_put_be16(out, (uint16_t)(0x6C00 | (data.n & 0xFF)));
+            return;
+        }
     }
+    tb_put(out, rsp);
 }

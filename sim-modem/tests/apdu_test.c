@@ -49,8 +49,7 @@ static void longest_short_apdu_passes(void **state) {
     char line[700], cmd[600], data[511];
 
     (void)state;
-    memset(data, 'A', sizeof data - 1);
-    data[510] = '\0';
+    snprintf(data, sizeof data, "%0510d", 0);
     snprintf(cmd, sizeof cmd, "802B0001FF%s00", data);
     assert_int_equal(strlen(cmd), 522);
     snprintf(line, sizeof line, "AT+CSIM=522,\"%s\"\r", cmd);
@@ -87,7 +86,7 @@ static void the_largest_answer_comes_whole(void **state) {
 
     (void)state;
     memset(rsp, 'E', sizeof rsp - 1);
-    memcpy(rsp + sizeof rsp - 5, "9000", 4);
+    snprintf(rsp + sizeof rsp - 5, 5, "9000");
     b->extra = (const struct bed_pair[]){{"00B00000", rsp}, {NULL, NULL}};
     snprintf(expected, sizeof expected, INFO("+CSIM: 131070,\"%s\"") OK, rsp);
     says("AT+CSIM=8,\"00B00000\"\r", expected);

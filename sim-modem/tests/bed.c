@@ -53,8 +53,9 @@ static void card_command(struct tb_span cmd, void *user) {
     tb_put(&b->cmd, cmd);
     b->apdus++;
     tb_hex_str(at, sizeof b->log - b->log_n - 1, cmd);
-    strcat(at, "\n");
     b->log_n += strlen(at);
+    b->log[b->log_n++] = '\n';
+    b->log[b->log_n] = '\0';
     if (b->log_n > sizeof b->log / 2)
         b->log_n = 0;
 }

@@ -23,7 +23,7 @@ static const char *commands(const char *body) {
             sprintf(end, "(%.*s)", (int)q.args.n, (const char *)q.args.p);
     }
     if (r < 0)
-        strcat(out, *out ? " !" : "!");
+        snprintf(out + strlen(out), sizeof out - strlen(out), *out ? " !" : "!");
     return out;
 }
 
@@ -101,13 +101,13 @@ static const char *params(const char *text) {
         char *end = out + strlen(out);
 
         if (arg.kind == AT_ARG_OMITTED)
-            strcpy(end, "-");
+            sprintf(end, "-");
         else
             sprintf(end, "%c(%.*s)", arg.kind == AT_ARG_STRING ? 's' : 'p', (int)arg.text.n,
                     (const char *)arg.text.p);
     }
     if (r < 0)
-        strcat(out, "!");
+        snprintf(out + strlen(out), sizeof out - strlen(out), "!");
     return out;
 }
 

@@ -29,9 +29,9 @@ static const char *lines(const char *input, size_t n, size_t step) {
             else if (e == AT_LINE_REPEAT && l.whole)
                 sprintf(end, "R[%.*s]", (int)l.n, (const char *)l.p);
             else if (e == AT_LINE_REPEAT)
-                strcat(out, "R!");
+                sprintf(end, "R!");
             else if (e == AT_LINE_TOO_LONG)
-                strcat(out, "!");
+                sprintf(end, "!");
         }
     }
     return out;
@@ -119,19 +119,18 @@ static void repeats_the_last_body_without_terminator(void **state) {
 }
 
 static void too_long_bodies_are_refused_once(void **state) {
-    char text[400];
+    char text[400], fits[LIMIT + 1], over[LIMIT + 200];
 
     (void)state;
-    memset(text, 'x', sizeof text);
-    memcpy(text, "AT", 2);
-    memcpy(text + 2 + LIMIT, "\rATI\r", 6);
-    assert_int_equal(strlen(lines(text, 2 + LIMIT + 5, 7)),
-                     LIMIT + 2 + 3); /* exactly the limit fits */
-    memset(text, 'x', sizeof text);
-    memcpy(text, "AT", 2);
-    strcpy(text + 200, "\b\b\rATI\rA/");
+    snprintf(fits, sizeof fits, "%0*d", LIMIT, 0);
+    snprintf(over, sizeof over, "%0*d", LIMIT + 100, 0);
+    snprintf(text, sizeof text, "AT%s\rATI\r", fits);
+    assert_int_equal(strlen(lines(text, strlen(text), 7)), strlen("[") + LIMIT + strlen("][I]"));
+    snprintf(text, sizeof text, "AT%s0\rATI\r", fits); /* one too many */
+    check(text, "![I]");
+    snprintf(text, sizeof text, "AT%s\b\b\rATI\rA/", over);
     check(text, "![I]R[I]");
-    strcpy(text + 200, "\rA/");
+    snprintf(text, sizeof text, "AT%s\rA/", over);
     check(text, "!R!"); /* a body that was thrown away is not repeated */
 }
 

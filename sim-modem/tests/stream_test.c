@@ -93,9 +93,7 @@ static void the_bodys_limit_may_fall_anywhere(void **state) {
     char text[200];
 
     (void)state;
-    memset(text, 'x', sizeof text);
-    memcpy(text, "AT", 2);
-    strcpy(text + 60, "\rAT\rA/");
+    snprintf(text, sizeof text, "AT%058d\rAT\rA/", 0);
     for (size_t cut = 0; cut <= strlen(text); cut++) {
         bed_free(b);
         b = bed_bare(&q);
@@ -193,10 +191,11 @@ static void a_long_line_of_commands_pauses_for_a_slow_reader(void **state) {
     size_t first;
 
     (void)state;
-    strcpy(line, "AT");
-    for (size_t i = 2; i < sizeof line - 10; i += 6)
-        strcpy(line + i, "+CLAC;");
-    strcat(line, "\r");
+    n = (unsigned)snprintf(line, sizeof line, "AT");
+    while (n < sizeof line - 10)
+        n += (unsigned)snprintf(line + n, sizeof line - n, "+CLAC;");
+    snprintf(line + n, sizeof line - n, "\r");
+    n = 0;
     b->port[0].room = 0;
     bed_at(b, line);
     first = strlen(b->port[0].out);

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "sim/t0.h"
 #include "tb/hex.h"
 #include "tb/test.h"
@@ -52,8 +54,7 @@ static void whole_256_bytes_are_6100(void **state) {
     char rsp[520];
 
     (void)state;
-    memset(rsp, '5', 512);
-    strcpy(rsp + 512, "9000");
+    snprintf(rsp, sizeof rsp, "%0512d9000", 0);
     exchange("81CB000003840101", rsp, "6100");
 }
 

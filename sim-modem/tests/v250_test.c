@@ -39,9 +39,7 @@ static void echo_of_a_long_line_is_exact(void **state) {
     char line[1100], expected[1200];
 
     (void)state;
-    memset(line, 'x', 1024);
-    memcpy(line, "AT+", 3);
-    strcpy(line + 1024, "\r");
+    snprintf(line, sizeof line, "AT+%01021d\r", 0);
     snprintf(expected, sizeof expected, "%s\r\nERROR\r\n", line);
     says(line, expected);
 }
@@ -157,9 +155,8 @@ static void overlong_lines_are_refused_once(void **state) {
 
     (void)state;
     says("ATE0\r", "ATE0\r\r\nOK\r\n");
-    memset(line, '1', sizeof line - 1);
-    memcpy(line, "AT", 2);
-    at_channel_input(b->port[0].ch, tb_span(line, sizeof line - 1));
+    snprintf(line, sizeof line, "AT%0*d", (int)sizeof line - 3, 1);
+    at_channel_input(b->port[0].ch, tb_span(line, strlen(line)));
     says("\rAT\r", "\r\nERROR\r\n\r\nOK\r\n");
     says("A/", "\r\nOK\r\n");
 }
