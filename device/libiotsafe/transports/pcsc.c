@@ -18,6 +18,7 @@ struct pcsc {
     LONG (*list)(SCARDCONTEXT, LPCSTR, LPSTR, LPDWORD);
     LONG (*connect)(SCARDCONTEXT, LPCSTR, DWORD, DWORD, LPSCARDHANDLE, LPDWORD);
     LONG (*reconnect)(SCARDHANDLE, DWORD, DWORD, DWORD, LPDWORD);
+    LONG (*status)(SCARDHANDLE, LPSTR, LPDWORD, LPDWORD, LPDWORD, LPBYTE, LPDWORD);
     LONG (*disconnect)(SCARDHANDLE, DWORD);
     LONG (*begin)(SCARDHANDLE);
     LONG (*end)(SCARDHANDLE, DWORD);
@@ -55,8 +56,8 @@ static int load(struct pcsc *p) {
     if (SYMBOL(establish, "SCardEstablishContext") && SYMBOL(release, "SCardReleaseContext") &&
         SYMBOL(list, "SCardListReaders") && SYMBOL(connect, "SCardConnect") &&
         SYMBOL(reconnect, "SCardReconnect") && SYMBOL(disconnect, "SCardDisconnect") &&
-        SYMBOL(begin, "SCardBeginTransaction") && SYMBOL(end, "SCardEndTransaction") &&
-        SYMBOL(transmit, "SCardTransmit"))
+        SYMBOL(status, "SCardStatus") && SYMBOL(begin, "SCardBeginTransaction") &&
+        SYMBOL(end, "SCardEndTransaction") && SYMBOL(transmit, "SCardTransmit"))
         return 0;
     snprintf(p->why, sizeof p->why, "libpcsclite.so.1 lacks functions");
     return IOTSAFE_E_UNSUPPORTED;
@@ -117,17 +118,31 @@ static int connect_any(struct pcsc *p) {
     return IOTSAFE_E_ABSENT;
 }
 
+/* After another process has reset the card. It stays as that one left it, else two clients would go
+ * on resetting each other's card; but one that was left without power gets it again. */
+static bool reconnect_after_reset(struct pcsc *p) {
+    const DWORD any = SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1;
+    DWORD protocol, state = 0;
+
+    if (p->reconnect(p->card, SCARD_SHARE_SHARED, any, SCARD_LEAVE_CARD, &protocol) !=
+        SCARD_S_SUCCESS)
+        return false;
+    if (p->status(p->card, NULL, NULL, &state, &protocol, NULL, NULL) != SCARD_S_SUCCESS ||
+        !(state & SCARD_POWERED)) {
+        if (p->reconnect(p->card, SCARD_SHARE_SHARED, any, SCARD_RESET_CARD, &protocol) !=
+            SCARD_S_SUCCESS)
+            return false;
+    }
+    set_protocol(p, protocol);
+    return true;
+}
+
 /* What a failure means for the connection. */
 static int failed(struct pcsc *p, LONG r) {
-    DWORD protocol;
-
     switch ((unsigned long)r) {
     case (unsigned long)SCARD_W_RESET_CARD: /* by another process: its channels and ours are gone */
-        if (p->reconnect(p->card, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1,
-                         SCARD_LEAVE_CARD, &protocol) == SCARD_S_SUCCESS) {
-            set_protocol(p, protocol);
+        if (reconnect_after_reset(p))
             return IOTSAFE_E_RESET;
-        }
         drop(p);
         return IOTSAFE_E_LINK;
     case (unsigned long)SCARD_W_REMOVED_CARD:
