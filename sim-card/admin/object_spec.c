@@ -22,7 +22,10 @@ static bool attributes_valid(const struct card_object_spec *s) {
                s->key_usage <= TB_SAFE_USE_TLS13 && s->hash <= 7 && s->sign_alg <= 7 &&
                !(card_key_type_volatile(s->key_type) && s->value.n > 0);
     case CARD_SECRET:
-        return s->key_type == TB_SAFE_HMAC && s->value.n <= CARD_SECRET_MAX &&
+        if (s->key_type == TB_SAFE_AES)
+            return (s->value.n == 0 || s->value.n == CARD_CMAC_LEN) &&
+                   !(s->sign_alg & ~TB_SAFE_AES_CMAC) && s->key_derivation == 0;
+        return s->key_type == TB_SAFE_HMAC && s->value.n <= CARD_SECRET_MAX && s->sign_alg == 0 &&
                s->key_derivation <= (TB_SAFE_PRF | TB_SAFE_HKDF);
     case CARD_FILE:
         return s->file_usage <= TB_SAFE_FILE_X509 && s->capacity <= 0xFFFF &&
@@ -31,9 +34,21 @@ static bool attributes_valid(const struct card_object_spec *s) {
     return false;
 }
 
-static void set_attributes(const struct card_object_spec *s, struct card_object *o) {
-    bool rsa = s->key_type == TB_SAFE_RSA2048;
+/* What the type of key can do, for a description that leaves it open. */
+static uint8_t algorithms_of(uint8_t key_type) {
+    switch (key_type) {
+    case TB_SAFE_RSA2048:
+        return TB_SAFE_RSA_PKCS1 | TB_SAFE_RSA_PSS;
+    case TB_SAFE_AES:
+        return TB_SAFE_AES_CMAC;
+    case TB_SAFE_HMAC:
+        return 0;
+    default:
+        return TB_SAFE_ECDSA;
+    }
+}
 
+static void set_attributes(const struct card_object_spec *s, struct card_object *o) {
     o->cls = (uint8_t)s->cls;
     o->access = s->access;
     if (s->cls == CARD_FILE) {
@@ -45,13 +60,12 @@ static void set_attributes(const struct card_object_spec *s, struct card_object 
     o->crypto = s->crypto;
     o->key_usage = or_default(s->key_usage, TB_SAFE_USE_GENERAL);
     if (s->crypto & TB_SAFE_CAN_SIGN) {
-        o->sign_alg =
-            or_default(s->sign_alg, rsa ? TB_SAFE_RSA_PKCS1 | TB_SAFE_RSA_PSS : TB_SAFE_ECDSA);
+        o->sign_alg = or_default(s->sign_alg, algorithms_of(s->key_type));
         o->hash = s->hash ? s->hash : TB_SAFE_SHA256;
     }
     if (s->crypto & TB_SAFE_CAN_AGREE)
         o->key_agreement = or_default(s->key_agreement, TB_SAFE_ECKA);
-    if (s->cls == CARD_SECRET && (s->crypto & TB_SAFE_CAN_DERIVE))
+    if (s->key_type == TB_SAFE_HMAC && (s->crypto & TB_SAFE_CAN_DERIVE))
         o->key_derivation = or_default(s->key_derivation, TB_SAFE_PRF | TB_SAFE_HKDF);
 }
 

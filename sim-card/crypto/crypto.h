@@ -85,4 +85,13 @@ int card_prf_sha256(struct tb_span secret, struct tb_span seed, size_t n,
 int card_hkdf_extract(uint16_t hash, struct tb_span salt, struct tb_span ikm,
                       struct tb_buf *out) TB_CHECKED;
 
+/* spec: RFC4493 2.4 AES-128 CMAC over blocks of any length. new: key of 16 bytes, TB_ERANGE,
+ * TB_ECRYPTO. */
+struct card_cmac;
+enum { CARD_CMAC_LEN = 16 };
+int card_cmac_new(struct tb_span key, struct card_cmac **ret) TB_CHECKED;
+int card_cmac_update(struct card_cmac *c, struct tb_span data) TB_CHECKED;
+int card_cmac_final(struct card_cmac *c, struct tb_buf *out) TB_CHECKED;
+void card_cmac_free(struct card_cmac *c); /* NULL is a no-op; wipes */
+
 int card_random(struct tb_buf *out, size_t n) TB_CHECKED;

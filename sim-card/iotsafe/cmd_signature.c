@@ -1,5 +1,6 @@
 /* COMPUTE SIGNATURE and VERIFY SIGNATURE. spec: IOTSAFE 2.10 2.5.14 */
 #include "iotsafe/applet.h"
+#include "iotsafe/cmac.h"
 #include "iotsafe/session.h"
 #include "tb/der.h"
 
@@ -25,6 +26,8 @@ static uint16_t init(struct cmd *cmd, enum card_session_op op, enum card_object_
     if (cmd->a.p1 != P1_OPEN)
         return TB_SW_P1P2;
     sw = safe_parse(cmd->a.data, &a);
+    if (sw == TB_SW_OK && op == SESSION_SIGN && safe_wants_cmac(&a))
+        return safe_cmac_init(cmd, &a);
     if (sw == TB_SW_OK)
         sw = safe_object(safe_instance(cmd), cls, &a, &o);
     if (sw != TB_SW_OK)
@@ -170,8 +173,8 @@ uint16_t card_cmd_compute_signature_update(struct card *card, struct cmd *cmd) {
     sw = card_session_continue(cmd, SESSION_SIGN, &s);
     if (sw != TB_SW_OK)
         return sw;
-    sw = digest(s, cmd, &hash, &a);
-    if (sw == TB_SW_OK && cmd->a.p1 == P1_LAST)
+    sw = s->cmac ? safe_cmac_update(card, cmd, s, cmd->a.p1 == P1_LAST) : digest(s, cmd, &hash, &a);
+    if (sw == TB_SW_OK && cmd->a.p1 == P1_LAST && !s->cmac)
         sw = sign(card, cmd, s, tb_buf_span(&hash));
     if (sw != TB_SW_OK || cmd->a.p1 == P1_LAST)
         card_session_end(s);

@@ -34,6 +34,8 @@ static void put_key(const struct card_object *o, struct tb_buf *out) {
 static void put_secret(const struct card_object *o, struct tb_buf *out) {
     tb_put_tlv_u8(out, TB_SAFE_T_KEY_TYPE, o->key_type);
     tb_put_tlv_u8(out, TB_SAFE_T_CRYPTO, o->crypto);
+    if (o->sign_alg)
+        tb_put_tlv_u8(out, TB_SAFE_T_SIGN_ALG, o->sign_alg);
     if (o->key_derivation)
         tb_put_tlv_u8(out, TB_SAFE_T_KEY_DERIVATION, o->key_derivation);
 }

@@ -5,6 +5,7 @@
 static void clear(struct card_session *s) {
     tb_wipe(s->blocks, s->blocks_n);
     free(s->blocks);
+    card_cmac_free(s->cmac);
     *s = (struct card_session){0};
 }
 

@@ -17,6 +17,7 @@ struct card_session {
     bool begun;                 /* a block has come */
     uint32_t missing;           /* bytes of a value that go on as raw blocks */
     struct card_hash hash;      /* full text so far */
+    struct card_cmac *cmac;     /* instead of the hash, for a CMAC */
     uint8_t *blocks;            /* public key so far, from malloc */
     size_t blocks_n;
 };

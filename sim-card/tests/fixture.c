@@ -9,6 +9,10 @@ const uint8_t fx_scalar[32] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE, 0
                                0x3C, 0x4B, 0x5A, 0x69, 0x78, 0x87, 0x96, 0xA5, 0xB4, 0xC3, 0xD2,
                                0xE1, 0xF0, 0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF};
 
+/* RFC 4493 4 */
+static const uint8_t fx_aes[16] = {0x2B, 0x7E, 0x15, 0x16, 0x28, 0xAE, 0xD2, 0xA6,
+                                   0xAB, 0xF7, 0x15, 0x88, 0x09, 0xCF, 0x4F, 0x3C};
+
 uint8_t fx_cert_byte(size_t i) {
     static const uint8_t head[] = {0x30, 0x82, 0x01,
                                    0x22}; /* as long as a DER object of 294 bytes */
@@ -158,6 +162,11 @@ static void others(struct card_nvm *nvm) {
                                           .crypto = TB_SAFE_CAN_DERIVE,
                                           .key_derivation = TB_SAFE_HKDF,
                                           .value = tb_span(psk, sizeof psk)});
+    object(nvm, (struct card_object_spec){.cls = CARD_SECRET,
+                                          .id = TB_BYTES(0x0C),
+                                          .key_type = TB_SAFE_AES,
+                                          .crypto = TB_SAFE_CAN_SIGN,
+                                          .value = tb_span(fx_aes, sizeof fx_aes)});
     object(nvm, (struct card_object_spec){.cls = CARD_FILE,
                                           .id = TB_BYTES(0x02),
                                           .label = tb_span_str("cert 02"),
@@ -304,7 +313,8 @@ bool fx_is_secret(struct tb_span data) {
     static const uint8_t psk[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
     return contains(data, fx_scalar, 16) || contains(data, fx_scalar + 16, 16) ||
-           contains(data, psk, sizeof psk) || contains(data, fx_rsa_pkcs1 + PRIVATE_EXPONENT, 16) ||
+           contains(data, psk, sizeof psk) || contains(data, fx_aes, sizeof fx_aes) ||
+           contains(data, fx_rsa_pkcs1 + PRIVATE_EXPONENT, 16) ||
            contains(data, fx_rsa_pkcs1 + PRIME, 16);
 }
 

@@ -58,6 +58,7 @@ enum tb_safe_tag {
     TB_SAFE_T_INTERMEDIATE_HASH = 0x9C,
     TB_SAFE_T_HASHED_COUNT = 0x9D,
     TB_SAFE_T_FINAL_HASH = 0x9E,
+    TB_SAFE_T_CMAC_DATA = 0x9F, /* an extension seen in the field, as are TB_SAFE_AES_CMAC, _AES */
     TB_SAFE_T_MODE = 0xA1,
     TB_SAFE_T_MAX_FILES = 0xB1,
     TB_SAFE_T_MAX_PRIVATE = 0xB2,
@@ -79,7 +80,7 @@ enum tb_safe_tag {
  * cryptographic functions (61, 90), access (60). All others, like key agreement (6F, 93), mode of
  * operation (A1), state (4A), key usage (4E), file usage (21) and key type (4B), are one value. */
 enum { TB_SAFE_SHA256 = 1, TB_SAFE_SHA384 = 2, TB_SAFE_SHA512 = 4 };
-enum { TB_SAFE_RSA_PKCS1 = 1, TB_SAFE_RSA_PSS = 2, TB_SAFE_ECDSA = 4 };
+enum { TB_SAFE_RSA_PKCS1 = 1, TB_SAFE_RSA_PSS = 2, TB_SAFE_ECDSA = 4, TB_SAFE_AES_CMAC = 8 };
 enum { TB_SAFE_PRF = 1, TB_SAFE_HKDF = 2 };
 enum {
     TB_SAFE_CAN_SIGN = 1,
@@ -104,6 +105,7 @@ enum tb_safe_key_type {
     TB_SAFE_BP256 = 0x23,
     TB_SAFE_BP256_VOLATILE = 0x24,
     TB_SAFE_HMAC = 0xA0,
+    TB_SAFE_AES = 0xB0,
 };
 
 enum { TB_SAFE_MAX_ID = 20, TB_SAFE_MAX_LABEL = 60, TB_SAFE_POINT = 65, TB_SAFE_PUBLIC_TLV = 71 };

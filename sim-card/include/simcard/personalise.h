@@ -45,8 +45,8 @@ enum card_object_class { CARD_PRIVATE, CARD_PUBLIC, CARD_SECRET, CARD_FILE };
 /* All borrowed for the call.
  *
  * value of a private key: scalar (32 bytes) or PKCS#1 RSAPrivateKey DER; of a public key: point
- * (65), SubjectPublicKeyInfo or RSAPublicKey DER; of a secret: 1..64 bytes; of a file: its content.
- * Empty: a container that stays deactivated until it is filled. */
+ * (65), SubjectPublicKeyInfo or RSAPublicKey DER; of a secret: 1..64 bytes, 16 for AES; of a file:
+ * its content. Empty: a container that stays deactivated until it is filled. */
 struct card_object_spec {
     enum card_object_class cls;
     struct tb_span id;      /* 1..20 bytes, unique within class and instance */
