@@ -72,6 +72,8 @@ static const char *type_name(uint8_t type) {
         return "brainpool256-volatile";
     case TB_SAFE_HMAC:
         return "hmac";
+    case TB_SAFE_AES:
+        return "aes";
     default:
         return "unknown";
     }
