@@ -39,6 +39,11 @@ static const char **check_strings(lua_State *L, int index) {
         return NULL;
     luaL_checktype(L, index, LUA_TTABLE);
     n = lua_rawlen(L, index);
+    for (i = 0; i < n; i++) { /* raise before there is anything to free */
+        if (lua_rawgeti(L, index, (lua_Integer)i + 1) != LUA_TSTRING)
+            luaL_error(L, "argument %d is not a string", (int)i + 1);
+        lua_pop(L, 1);
+    }
     v = calloc(n + 1, sizeof *v);
     if (!v)
         abort();
@@ -46,10 +51,6 @@ static const char **check_strings(lua_State *L, int index) {
         lua_rawgeti(L, index, (lua_Integer)i + 1);
         v[i] = lua_tostring(L, -1); /* stays alive: the table holds it */
         lua_pop(L, 1);
-        if (!v[i]) {
-            free(v);
-            luaL_error(L, "argument %d is not a string", (int)i + 1);
-        }
     }
     return v;
 }
