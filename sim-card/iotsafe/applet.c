@@ -1,5 +1,7 @@
 #include "iotsafe/applet.h"
 
+#define SECRET(ins, op, fn)                                                                        \
+    { ins, CARD_CLA_ANY, CARD_OF_APPLET | CARD_SECRET_IN, op, fn }
 #define ROW(ins, op, fn)                                                                           \
     { ins, CARD_CLA_ANY, CARD_OF_APPLET, op, fn }
 
@@ -14,8 +16,8 @@ static const struct card_ins table[] = {
     ROW(TB_SAFE_PUT_PUBLIC_UPDATE, "put-public-key-update", card_cmd_put_public_update),
     ROW(TB_SAFE_PUT_PUBLIC_INIT, "put-public-key-init", card_cmd_put_public_init),
     ROW(TB_SAFE_COMPUTE_DH, "compute-dh", card_cmd_compute_dh),
-    ROW(TB_SAFE_COMPUTE_PRF, "compute-prf", card_cmd_compute_prf),
-    ROW(TB_SAFE_COMPUTE_HKDF, "compute-hkdf", card_cmd_compute_hkdf),
+    SECRET(TB_SAFE_COMPUTE_PRF, "compute-prf", card_cmd_compute_prf),
+    SECRET(TB_SAFE_COMPUTE_HKDF, "compute-hkdf", card_cmd_compute_hkdf),
     ROW(TB_SAFE_GET_RANDOM, "get-random", card_cmd_get_random),
     ROW(TB_SAFE_READ_FILE, "read-file", card_cmd_read_file),
     ROW(TB_SAFE_GENERATE_KEY_PAIR, "generate-key-pair", card_cmd_generate_key_pair),

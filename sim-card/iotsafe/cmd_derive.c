@@ -112,7 +112,7 @@ uint16_t card_cmd_compute_prf(struct card *card, struct cmd *cmd) {
     struct safe_args a;
     uint16_t sw;
 
-    cmd->secret_in = cmd->secret_out = true;
+    cmd->secret_out = true;
     if (cmd->a.p1 > P1_PSK_ECDHE || cmd->a.p2 != 0)
         return TB_SW_P1P2;
     sw = safe_parse(cmd->a.data, &a);
@@ -140,7 +140,7 @@ uint16_t card_cmd_compute_hkdf(struct card *card, struct cmd *cmd) {
     struct safe_args a;
     uint16_t hash, sw;
 
-    cmd->secret_in = cmd->secret_out = true;
+    cmd->secret_out = true;
     if (cmd->a.p1 != 0 || cmd->a.p2 != 0)
         return TB_SW_P1P2;
     sw = safe_parse(cmd->a.data, &a);

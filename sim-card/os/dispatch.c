@@ -16,11 +16,11 @@ static const struct card_ins general[] = {
     {0x12, CARD_CLA_PROP, 0, "fetch", card_cmd_no_proactive},
     {0x14, CARD_CLA_PROP, 0, "terminal-response", card_cmd_no_proactive},
     {0xAA, CARD_CLA_PROP, 0, "terminal-capability", card_cmd_terminal_capability},
-    {0x20, CARD_CLA_INTER, 0, "verify-pin", card_cmd_verify_pin},
-    {0x24, CARD_CLA_INTER, 0, "change-pin", card_cmd_change_pin},
-    {0x26, CARD_CLA_INTER, 0, "disable-pin", card_cmd_disable_pin},
-    {0x28, CARD_CLA_INTER, 0, "enable-pin", card_cmd_enable_pin},
-    {0x2C, CARD_CLA_INTER, 0, "unblock-pin", card_cmd_unblock_pin},
+    {0x20, CARD_CLA_INTER, CARD_SECRET_IN, "verify-pin", card_cmd_verify_pin},
+    {0x24, CARD_CLA_INTER, CARD_SECRET_IN, "change-pin", card_cmd_change_pin},
+    {0x26, CARD_CLA_INTER, CARD_SECRET_IN, "disable-pin", card_cmd_disable_pin},
+    {0x28, CARD_CLA_INTER, CARD_SECRET_IN, "enable-pin", card_cmd_enable_pin},
+    {0x2C, CARD_CLA_INTER, CARD_SECRET_IN, "unblock-pin", card_cmd_unblock_pin},
 };
 
 static const struct card_ins files[] = {
@@ -79,6 +79,20 @@ static size_t smaller(size_t a, size_t b) {
 
 /* --- routing --- */
 
+static const struct card_ins *general_ins(uint8_t ins) {
+    return card_ins_find(general, ROWS(general), ins);
+}
+
+/* Whether a command may be logged is decided before anything else: a PIN is one in a block of a
+ * chain, on a closed channel and in a malformed command too. */
+static bool is_secret(const struct card_channel *ch, uint8_t ins) {
+    const struct card_ins *applet = !ch || ch->app ? card_applet_ins(ins) : NULL;
+    const struct card_ins *platform = ch && applet ? NULL : general_ins(ins);
+
+    return (applet && (applet->flags & CARD_SECRET_IN)) ||
+           (platform && (platform->flags & CARD_SECRET_IN));
+}
+
 /* The applet's own table; its profile decides on class and stray bytes. */
 static const struct card_ins *route_applet(const struct cmd *cmd, struct tb_span raw,
                                            uint16_t *ret_sw) {
@@ -104,7 +118,7 @@ static const struct card_ins *route(const struct cmd *cmd, struct tb_span raw, u
         row = cmd->ch->app ? route_applet(cmd, raw, &sw)
                            : card_ins_find(files, ROWS(files), cmd->a.ins);
     if (!row)
-        row = card_ins_find(general, ROWS(general), cmd->a.ins);
+        row = general_ins(cmd->a.ins);
     if (!cmd->ch && (!row || !(row->flags & CARD_ON_CLOSED)))
         sw = TB_SW_CHANNEL;
     else if (!row)
@@ -281,11 +295,15 @@ static uint16_t execute(struct card *card, struct cmd *cmd, struct tb_span raw) 
 }
 
 static uint16_t run(struct card *card, struct cmd *cmd, struct tb_span raw, struct tb_buf *rsp) {
+    bool known = raw.n >= 1 && tb_cla_parse(raw.p[0], &cmd->cla);
     uint16_t sw;
 
-    if (raw.n >= 1 && !tb_cla_parse(raw.p[0], &cmd->cla))
+    if (known)
+        cmd->ch = card->channels[cmd->cla.channel];
+    if (raw.n >= 2)
+        cmd->secret_in = is_secret(cmd->ch, raw.p[1]);
+    if (raw.n >= 1 && !known)
         return TB_SW_CLA;
-    cmd->ch = card->channels[cmd->cla.channel];
     if (tb_apdu_parse(raw, TB_APDU_TRAILING, &cmd->a) < 0)
         return TB_SW_LENGTH;
     if (cmd->a.ne > CARD_RSP_MAX)

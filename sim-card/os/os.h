@@ -122,6 +122,7 @@ enum { CARD_CLA_INTER = 1, CARD_CLA_PROP = 2, CARD_CLA_ANY = 3 };
 enum card_ins_flags {
     CARD_ON_CLOSED = 1, /* may come on a channel that is not open */
     CARD_OF_APPLET = 2, /* goes through card_applet_run() */
+    CARD_SECRET_IN = 4, /* its data are a PIN or key material, also when it is refused */
 };
 
 struct card_ins {

@@ -109,7 +109,6 @@ uint16_t card_cmd_verify_pin(struct card *card, struct cmd *cmd) {
     struct card_pin_state *pin, next;
     uint16_t sw = named(card, cmd, &pin);
 
-    cmd->secret_in = true;
     if (sw != TB_SW_OK)
         return sw;
     if (cmd->a.data.n == 0)
@@ -127,7 +126,6 @@ uint16_t card_cmd_change_pin(struct card *card, struct cmd *cmd) {
     struct card_pin_state *pin, next;
     uint16_t sw = named(card, cmd, &pin);
 
-    cmd->secret_in = true;
     if (sw != TB_SW_OK)
         return sw;
     if (cmd->a.data.n != TWO_PINS)
@@ -146,7 +144,6 @@ static uint16_t switch_pin(struct card *card, struct cmd *cmd, bool enable) {
     struct card_pin_state *pin, next;
     uint16_t sw = named(card, cmd, &pin);
 
-    cmd->secret_in = true;
     if (sw != TB_SW_OK)
         return sw;
     if (cmd->a.data.n != PIN_LEN)
@@ -173,7 +170,6 @@ uint16_t card_cmd_unblock_pin(struct card *card, struct cmd *cmd) {
     struct card_pin_state *pin, next;
     uint16_t sw = named(card, cmd, &pin);
 
-    cmd->secret_in = true;
     if (sw != TB_SW_OK)
         return sw;
     if (!pin->has_puk)

@@ -237,6 +237,41 @@ static void key_material_is_marked_and_masked(void **state) {
     assert_memory_equal(s->masked + 8, s->response, 257);
 }
 
+/* Also where the command is refused, or is a part of one. */
+static void refused_secrets_are_masked_too(void **state) {
+    static const struct {
+        const char *cmd;
+        bool secret;
+    } cases[] = {
+        {"00200001", true},
+        {"0020000104 30303030", true},
+        {"00200001083030", true},              /* malformed */
+        {"A0200001083030303030303030", true},  /* the class of old cards */
+        {"0720000108 3030303030303030", true}, /* secure messaging, on a closed channel */
+        {"03200001083030303030303030", true},
+        {"834800000BD106414243444546D30110", true},
+        {"914A000003D10141", true}, /* a block of a chain */
+        {"914800000BD106414243444546D30110", true},
+        {"8124000003850105", false}, /* the applet's own meaning of 24 and 2C */
+        {"812C00010D850101A1010391020001920104", false},
+        {"0124000003850105", false},
+        {"0024000110 30303030303030303131313131313131", true},
+        {"002C000110 30303030303030303131313131313131", true},
+        {"81CB000044", false},
+    };
+    struct bed *bed = *state;
+
+    power(bed);
+    fx_run(bed->card, "01A4040007A0000005590010");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fx_run(bed->card, cases[i].cmd);
+        if (bed->seen.secret_command != cases[i].secret)
+            fail_msg("%s", cases[i].cmd);
+        for (size_t b = 5; cases[i].secret && b < bed->seen.command_n; b++)
+            assert_int_equal(bed->seen.masked[b], 0);
+    }
+}
+
 static void counters_count_what_succeeded(void **state) {
     struct bed *bed = *state;
     struct card_counters c;
@@ -495,6 +530,7 @@ int main(void) {
         T(a_blank_card_has_a_master_file_and_nothing_else),
         T(commands_have_names_and_channels_in_events),
         T(key_material_is_marked_and_masked),
+        T(refused_secrets_are_masked_too),
         T(counters_count_what_succeeded),
         T(a_damaged_object_spoils_its_own_set),
         T(a_damaged_key_says_so_when_it_is_used),
