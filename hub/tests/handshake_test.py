@@ -44,6 +44,20 @@ class Accepted(HubCase):
         self.assertIn("Verification: OK", done.stderr)
         self.assertIn("prime256v1", done.stderr)
 
+    def test_the_hub_prefers_what_a_card_can(self):
+        """Key agreement and HKDF may be done by a card, that knows P-256 and SHA-256 only, for a client that offers more (as
+        wolfSSL's IoT SAFE port does)."""
+        hub = self.hub()
+
+        def connect_offering_more(*options):
+            return subprocess.run(
+                ["openssl", "s_client", "-connect", hub.ready["mqtts"], "-CAfile", self.ca, "-cert", self.red[0],
+                 "-key", self.red[1], "-brief", *options],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=tbtest.WAIT).stderr
+        self.assertIn("prime256v1", connect_offering_more("-tls1_2", "-groups", "P-384:P-256"))
+        self.assertIn("TLS_AES_128_GCM_SHA256", connect_offering_more(
+            "-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"))
+
     def test_brainpool_keys_work_where_openssl_has_them(self):
         base = self.path("bp")
         subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1",

@@ -83,12 +83,18 @@ static int load_trust(SSL_CTX *ctx, const struct hub_front_config *cfg, struct t
     return 0;
 }
 
+/* SHA-256 first: clients that leave HKDF to a card may know this length only. */
+static const char suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:"
+                                "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
+
 static int set_algorithms(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
     if (!SSL_CTX_set_min_proto_version(ctx, cfg->min_version) ||
         !SSL_CTX_set_max_proto_version(ctx, cfg->max_version))
         return openssl_says(e, TB_ERANGE, NULL, "the TLS versions cannot be set");
     if (!SSL_CTX_set1_groups_list(ctx, cfg->groups))
         return openssl_says(e, TB_EPARSE, NULL, "--groups cannot be used");
+    if (!SSL_CTX_set_ciphersuites(ctx, suites_13))
+        return openssl_says(e, TB_EPARSE, NULL, "the suites of TLS 1.3 cannot be used");
     if (!SSL_CTX_set_cipher_list(ctx, cfg->ciphers))
         return openssl_says(e, TB_EPARSE, NULL, "--ciphers cannot be used");
     return 0;
@@ -128,7 +134,10 @@ int hub_tls_context(const struct hub_front_config *cfg, const struct hub_tls_hoo
         return err;
     }
     set_resumption(ctx, cfg, hooks);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    /* Our order counts, of groups too: clients that offer P-384 first may agree on keys in a card,
+     * and cards know P-256. */
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
