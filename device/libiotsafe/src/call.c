@@ -407,9 +407,9 @@ static int take_data(struct call *k, struct tb_span data) {
 /* The link said "done" and nothing else. That is believed where the card has nothing to say but
  * 9000, and where a wrong belief does no harm: what follows fails then. */
 static void response_missing(struct call *k) {
-    bool harmless =
-        k->phase == PHASE_UNDO || is_closing(k) || (k->op->flags & OP_RELEASE) != 0 ||
-        ((k->op->flags & OP_SESSION) != 0 && k->phase == PHASE_OPERATION && k->step == STEP_INIT);
+    bool harmless = k->phase != PHASE_OPERATION || is_closing(k) ||
+                    (k->op->flags & OP_RELEASE) != 0 ||
+                    ((k->op->flags & OP_SESSION) != 0 && k->step == STEP_INIT);
 
     if (harmless && !k->fetch)
         command_done(k, TB_SW_OK);

@@ -145,6 +145,17 @@ static void uses_the_basic_channel_when_there_is_no_other(void **state) {
     }
 }
 
+/* Modems that say OK and nothing else. */
+static void believes_a_bare_ok_while_it_opens(void **state) {
+    const struct exchange x[] = {
+        {"00 70 00 00 01", ""}, {"00" GSMA, ""}, {"80 84 00 00 04", "01020304 9000"}, {0}};
+    const struct exchange y[] = {{"00 70 00 00 01", "01 9000"}, {"01" GSMA, ""}, RANDOM81, {0}};
+
+    (void)state;
+    random4(x, NULL, 0, 0);
+    random4(y, NULL, 0, 0);
+}
+
 static void does_not_open_a_channel_when_told_so_or_when_the_link_has_its_own(void **state) {
     const struct exchange x[] = {{"00" GSMA, "9000"}, {"80 84 00 00 04", "01020304 9000"}, {0}};
     const struct iotsafe_options basic = {.basic_channel = 1};
@@ -526,6 +537,7 @@ int main(void) {
         cmocka_unit_test(tries_the_configured_application_first_and_only_once),
         cmocka_unit_test(remembers_which_application_it_was),
         cmocka_unit_test(uses_the_basic_channel_when_there_is_no_other),
+        cmocka_unit_test(believes_a_bare_ok_while_it_opens),
         cmocka_unit_test(does_not_open_a_channel_when_told_so_or_when_the_link_has_its_own),
         cmocka_unit_test(codes_channels_above_three),
         cmocka_unit_test(falls_back_to_the_interindustry_class),
