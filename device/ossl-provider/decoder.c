@@ -16,6 +16,7 @@
 
 static OSSL_FUNC_decoder_newctx_fn newctx;
 static OSSL_FUNC_decoder_freectx_fn freectx;
+static OSSL_FUNC_decoder_does_selection_fn does_selection;
 static OSSL_FUNC_decoder_decode_fn decode_pem, decode_der;
 
 /* Nothing is kept between calls: the provider itself is the context. */
@@ -135,6 +136,14 @@ static int decode_der(void *ctx, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK
     return key ? isp_key_hand_over(key, cb, arg) : 0;
 }
 
+/* Whoever wants a public key and nothing else does not mean a reference. Saying so matters:
+ * libcrypto 3.0 builds a chain of decoders for each certificate that a handshake brings, and every
+ * decoder in its first link costs a walk over all that there are. */
+static int does_selection(void *provctx, int selection) {
+    (void)provctx;
+    return !selection || (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY);
+}
+
 const OSSL_DISPATCH isp_pem_decoder_functions[] = {
     {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))freectx},
@@ -145,6 +154,7 @@ const OSSL_DISPATCH isp_pem_decoder_functions[] = {
 const OSSL_DISPATCH isp_der_decoder_functions[] = {
     {OSSL_FUNC_DECODER_NEWCTX, (void (*)(void))newctx},
     {OSSL_FUNC_DECODER_FREECTX, (void (*)(void))freectx},
+    {OSSL_FUNC_DECODER_DOES_SELECTION, (void (*)(void))does_selection},
     {OSSL_FUNC_DECODER_DECODE, (void (*)(void))decode_der},
     {0, NULL},
 };
