@@ -161,7 +161,9 @@ static void on_wait_event(struct tb_ctl_client *c, const json_t *event, void *us
 }
 
 static void on_wait_state(const json_t *reply, void *user) {
-    if (json_is_true(json_object_get(reply, "card")))
+    const char *card = json_string_value(json_object_get(reply, "card"));
+
+    if (card && strcmp(card, "ready") == 0)
         wait_over(user, 0);
 }
 
