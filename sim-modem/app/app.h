@@ -42,6 +42,11 @@ void reader_free(struct reader *r); /* after the loop has ended */
 void reader_command(struct reader *r, struct tb_span cmd); /* modem_ops.card_command */
 void reader_power(struct reader *r, enum modem_card_power what);
 
+/* Half a message has come and no answer of ours will carry the acknowledgement: a peer that writes
+ * in pieces and lets Nagle's algorithm wait for it would stand still for 40 ms. Not for the
+ * ordinary exchange. fd: a socket; on one that is not TCP nothing happens. */
+void ack_now(int fd);
+
 /* ports.c: where TEs come in. */
 enum endpoint_kind { ENDPOINT_PTY, ENDPOINT_TCP, ENDPOINT_UNIX };
 /* text: link path or address. */

@@ -24,6 +24,7 @@ struct port {
     struct tb_conn *conn; /* one of the two */
     struct tb_pty *pty;
     char name[32];
+    bool tcp;
 };
 
 static const char *const kind_names[] = {"pty", "tcp", "unix"};
@@ -68,6 +69,8 @@ static size_t on_conn_data(struct tb_conn *c, struct tb_span data, void *user) {
 
     if (n < data.n)
         tb_conn_pause(c);
+    else if (p->tcp && at_channel_typing(p->ch))
+        ack_now(tb_conn_fd(c));
     return n;
 }
 
@@ -126,6 +129,7 @@ static struct port *port_new(struct app *app, enum endpoint_kind kind) {
     struct port *p = xcalloc(sizeof *p);
 
     p->app = app;
+    p->tcp = kind == ENDPOINT_TCP;
     snprintf(p->name, sizeof p->name, "%s#%u", kind_names[kind], ++app->serial);
     p->next = app->ports;
     app->ports = p;

@@ -1,5 +1,7 @@
 /* The reader side of vpcd: a card dials in, its connection is its presence. One card at a time;
  * answers come in order and each has a deadline. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 
 #include "app.h"
@@ -53,13 +55,21 @@ static void on_frame(struct reader *r, struct tb_span body) {
     modem_card_answer(r->app->modem, body);
 }
 
+void ack_now(int fd) {
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
+}
+
 static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
     struct reader *r = user;
     struct tb_span in = data, body;
 
     while (r->card == c && tb_vpcd_next(&in, &body) == 1)
         on_frame(r, body);
-    return r->card == c ? data.n - in.n : data.n;
+    if (r->card != c)
+        return data.n;
+    if (in.n)
+        ack_now(tb_conn_fd(c));
+    return data.n - in.n;
 }
 
 static void on_closed(int why, void *user) {

@@ -298,6 +298,10 @@ size_t at_channel_input(struct at_channel *ch, struct tb_span bytes) {
     return taken;
 }
 
+bool at_channel_typing(const struct at_channel *ch) {
+    return !ch->busy && at_line_typing(&ch->line);
+}
+
 void at_channel_drained(struct at_channel *ch) {
     if (!ch->stalled)
         return;

@@ -29,6 +29,7 @@ class Card:
     def __init__(self, address, answers=None, atr="3B00"):
         self.answers = dict(USIM, **(answers or {}))
         self.atr = bytes.fromhex(atr)
+        self.in_pieces = False
         self.log = []
         self.came = threading.Condition()
         self.held = None
@@ -68,7 +69,11 @@ class Card:
 
     def _send(self, data):
         try:
-            self.socket.sendall(struct.pack(">H", len(data)) + data)
+            if self.in_pieces:
+                self.socket.sendall(struct.pack(">H", len(data)))
+                self.socket.sendall(data)
+            else:
+                self.socket.sendall(struct.pack(">H", len(data)) + data)
         except OSError:
             pass
 

@@ -2,8 +2,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 
 import tbtest
 from modemtest import Card, ModemCase, Te
@@ -61,6 +63,32 @@ class Exchange(ModemCase):
         for byte in b"\0\4\xAA\xBB\x90\0":
             card.socket.sendall(bytes((byte,)))
         self.assertEqual(te.final(), ANSWER)
+
+    def fastest(self, exchange):
+        """Seconds of the fastest of some exchanges: with a stall in each of them even that one is slow."""
+        best = None
+        for _ in range(10):
+            start = time.monotonic()
+            exchange()
+            best = min(best or tbtest.WAIT, time.monotonic() - start)
+        return best
+
+    def test_no_stall_with_peers_that_write_in_pieces(self):
+        # With Nagle's algorithm on, the second piece waits for the acknowledgement of the first: 40 ms if nobody cares.
+        self.modem()
+        card = self.card(RANDOM)
+        te = self.te("tcp")
+        card.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        card.in_pieces = True
+        self.assertLess(self.fastest(lambda: te.at(CSIM)), 0.02)
+        te.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+
+        def pieces():
+            te.send("AT" + CSIM[:9])
+            te.send(CSIM[9:])
+            te.send("\r\n")
+            te.final()
+        self.assertLess(self.fastest(pieces), 0.02)
 
     def test_extended_apdus_both_ways(self):
         self.modem()

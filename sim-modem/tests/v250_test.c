@@ -131,6 +131,16 @@ static void basic_commands_take_their_ranges_only(void **state) {
                    "S7:060\r\n\r\nOK\r\n");
 }
 
+static void strings_of_terminal_programs(void **state) {
+    (void)state;
+    says("ATE0\r", "ATE0\r\r\nOK\r\n");
+    says("AT S7=45 S0=0 L1 V1 X4 &c1 E1 Q0\r", "\r\nOK\r\n"); /* minicom */
+    says("ATQ0 V1 E0 S0=0 &C1 &D2 +FCLASS=0\r",
+         "ATQ0 V1 E0 S0=0 &C1 &D2 +FCLASS=0\r\r\nOK\r\n"); /* wvdial */
+    says("AT&FE0V1X1&D2&C1S0=0\r",
+         "\r\nOK\r\n"); /* pppd chat scripts; &F brought the echo back for none of it */
+}
+
 static void nothing_to_dial_into(void **state) {
     (void)state;
     says("ATE0\r", "ATE0\r\r\nOK\r\n");
@@ -213,6 +223,7 @@ int main(void) {
         T(line_ends_are_registers),
         T(profiles),
         T(basic_commands_take_their_ranges_only),
+        T(strings_of_terminal_programs),
         T(nothing_to_dial_into),
         T(repeats_with_a_slash),
         T(overlong_lines_are_refused_once),

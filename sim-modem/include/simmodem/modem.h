@@ -101,6 +101,8 @@ void at_channel_attached(struct at_channel *ch);
  * executes and AT_TYPED_AHEAD_MAX bytes wait already: offer the rest when ops->ready is called. */
 size_t at_channel_input(struct at_channel *ch, struct tb_span bytes);
 void at_channel_drained(struct at_channel *ch);
+/* True when the input so far ends inside a line: no answer is to be expected before more comes. */
+bool at_channel_typing(const struct at_channel *ch);
 
 /* The network as far as it looks alive; set by the control socket, told to channels that asked for
  * it. */
