@@ -114,8 +114,9 @@ class Programs(ModemCase, cardtest.CardCase):
             self.line(p, r"^\+CCID: %s" % self.record["iccid"])
             self.line(p, "^OK")
 
-    def person(self, *argv):
-        """A terminal program with a person in front of it, who reads what the modem says."""
+    def person(self, *argv, ready=b""):
+        """A terminal program with a person in front of it, who waits for its greeting (keys before that are flushed away),
+        types, and reads what the modem says."""
         master, slave = pty.openpty()
         self.addCleanup(os.close, master)
         tty.setraw(slave)  # as the program will: what is typed before that must not be cooked
@@ -123,18 +124,24 @@ class Programs(ModemCase, cardtest.CardCase):
         os.close(slave)
         self.ctl.expect("at-client", state="connected")
         screen, deadline = b"", time.monotonic() + tbtest.WAIT
+
+        def shows(*texts):
+            nonlocal screen
+            while not all(text in screen for text in texts):
+                if not select.select([master], [], [], max(0, deadline - time.monotonic()))[0]:
+                    raise AssertionError("the screen shows %r" % screen)
+                screen += os.read(master, 4096)
+
+        shows(ready)
         for c in b"AT+GSN\r":
             os.write(master, bytes((c,)))
-        while b"490154203237518" not in screen or b"OK" not in screen:
-            if not select.select([master], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise AssertionError("the screen shows %r" % screen)
-            screen += os.read(master, 4096)
+        shows(b"490154203237518", b"OK")
         return p, master
 
     @needs("picocom")
     def test_picocom(self):
         self.bed()
-        p, keys = self.person("picocom", "-q", "--nolock", "-b", "115200", self.device)
+        p, keys = self.person("picocom", "--nolock", "-b", "115200", self.device, ready=b"Terminal ready")
         os.write(keys, b"\x01\x18")
         p.wait(tbtest.WAIT)
         self.ctl.expect("at-client", state="gone")
