@@ -1,6 +1,6 @@
 /* Opening: a logical channel, the application by one of its AIDs; and giving the channel back.
  *
- * spec: IOTSAFE 2 the applet is selected by name; which AID it has differs between issuers. */
+ * spec: IOTSAFE SELECT the applet is selected by name; which AID it has differs between issuers. */
 #include "call.h"
 
 /* ---- candidates: 0 is the caller's AID, 1 … are the well-known ones ---- */

@@ -1,6 +1,6 @@
 /* COMPUTE SIGNATURE and VERIFY SIGNATURE in the mode "the device hashes" (A1 = 03).
  *
- * spec: IOTSAFE 2.9 INIT names key and algorithms, UPDATE carries the final hash */
+ * spec: IOTSAFE COMPUTE-SIGNATURE INIT names key and algorithms, UPDATE carries the final hash */
 #include "call.h"
 #include "tb/der.h"
 
