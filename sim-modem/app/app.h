@@ -1,6 +1,7 @@
 #pragma once
 /* sim-modem: the program around the core. */
 #include "simmodem/modem.h"
+#include "tb/apdu.h"
 #include "tb/cli.h"
 #include "tb/conn.h"
 #include "tb/ctl.h"
@@ -29,6 +30,9 @@ struct app {
     struct endpoint *endpoints;
     struct port *ports; /* connected TEs, and one per pty */
     unsigned serial;    /* names ports */
+
+    uint8_t last_ins[TB_CHANNELS]; /* capture.c: what GET RESPONSE belongs to */
+    uint8_t masked[2][TB_APDU_MAX_RSP + 2];
 };
 
 /* Tells subscribers, if there are any; members: given. */
@@ -59,6 +63,9 @@ void endpoints_free(struct app *app); /* after the loop has ended */
 
 /* verbs.c */
 extern const struct tb_ctl_verb app_verbs[];
+
+/* capture.c: puts an exchange into the capture file, secrets zeroed. */
+void capture_apdu(struct app *app, struct tb_span cmd, struct tb_span rsp, const char *origin);
 
 /* model.c: a built-in model by name, or a file. */
 int model_load(const char *name_or_file, const struct tb_strv *quirks, struct modem_quirks *ret,

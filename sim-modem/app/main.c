@@ -24,7 +24,7 @@ static const struct tb_opt options[] = {
     {"imei", 0, "DIGITS", "15 digits", TB_OPT_STRING, offsetof(struct options, imei), NULL},
     {"card-timeout", 0, "MS", "A card that takes longer to answer is mute; 0: wait for ever",
      TB_OPT_UINT, offsetof(struct options, card_timeout), "60000"},
-    {"trace-apdu", 0, "FILE", "Capture APDUs (pcapng, GSMTAP)", TB_OPT_STRING,
+    {"trace-apdu", 0, "FILE", "Capture APDUs (pcapng, GSMTAP), secrets zeroed", TB_OPT_STRING,
      offsetof(struct options, trace_apdu), NULL},
     {0},
 };
@@ -77,7 +77,7 @@ static int64_t wall_ms(void *user) {
 static void on_apdu(struct tb_span cmd, struct tb_span rsp, const char *origin, void *user) {
     struct app *app = user;
 
-    tb_trace_apdu(app->trace, cmd, rsp, origin);
+    capture_apdu(app, cmd, rsp, origin);
 }
 
 void app_event(struct app *app, const char *name, json_t *members) {
@@ -218,7 +218,7 @@ static void tell_ready(const struct app *app) {
 }
 
 int main(int argc, char **argv) {
-    struct app app = {0};
+    static struct app app; /* too large for a stack */
     struct tb_error e = {0};
     struct tb_strv args;
     int code, r;

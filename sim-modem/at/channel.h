@@ -44,7 +44,6 @@ struct at_channel {
     bool waits_for_sim;    /* …which has to be ready first */
     bool stalled;          /* the TE does not read */
     bool refused;          /* input was left with the caller */
-    bool in_info;          /* an information line is open */
     struct at_timer delay; /* quirk latency-at */
 
     struct sim_task task; /* the pending command's turn at the card */
@@ -63,7 +62,7 @@ struct at_channel {
         } close;
         struct sim_file file;
         struct {
-            uint8_t ins, p1, ref, n;
+            uint8_t ins, p1, n;
             uint8_t data[16];
         } pin;
     } op;

@@ -66,13 +66,17 @@ static void pin_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
     at_finish(ch, r);
 }
 
-/* ins on PIN1 with one or two secrets. */
-static int pin_command(struct at_channel *ch, uint8_t ins, const char *first, const char *second) {
+/* ins on PIN1 with one or two secrets, which are wiped. */
+static int pin_command(struct at_channel *ch, uint8_t ins, char *first, char *second) {
+    bool good;
+
     ch->op.pin.ins = ins;
     ch->op.pin.n = 0;
-    if (!take_secret(ch, first) || (second && !take_secret(ch, second)))
-        return AT_CME(CME_WRONG_PASSWORD);
-    return at_submit(ch, pin_run, "PIN");
+    good = take_secret(ch, first) && (!second || take_secret(ch, second));
+    tb_wipe(first, strlen(first));
+    if (second)
+        tb_wipe(second, strlen(second));
+    return good ? at_submit(ch, pin_run, "PIN") : AT_CME(CME_WRONG_PASSWORD);
 }
 
 int cmd_cpin(struct modem *m, struct at_channel *ch, struct at_args args) {

@@ -235,6 +235,29 @@ class Trouble(ModemCase):
         self.assertIn(b"modem boot", capture)
 
 
+    def test_the_trace_keeps_no_secrets(self):
+        self.modem("--trace-apdu", self.path("apdu.pcapng"))
+        secret = "C0FFEE" * 8
+        prf = "81480000" + "18" + secret
+        self.card({prf: "6118", "81C0000018": secret + "9000", "8146000003850105": secret + "9000",
+                   "00B0000018": secret[:-2] + "AA9000"})
+        te = self.te()
+        te.at('+CSIM=26,"002000010831323334FFFFFFFF"')
+        te.csim(prf)
+        te.csim("81C0000018")
+        te.csim("8146000003850105")
+        self.assertIn("6D00", te.at('+CSIM=10,"81FF000000"'))
+        self.m.stop()
+        with open(self.path("apdu.pcapng"), "rb") as f:
+            capture = f.read()
+        self.assertNotIn(bytes.fromhex("C0FFEE"), capture)
+        self.assertNotIn(b"1234", capture)
+        self.assertIn(bytes.fromhex("0020000108" + "00" * 8 + "6D00"), capture)
+        self.assertIn(bytes.fromhex("8148000018" + "00" * 24 + "6118"), capture)
+        self.assertIn(bytes.fromhex("81C0000018" + "00" * 24 + "9000"), capture)
+        self.assertIn(bytes.fromhex("8146000003850105" + "00" * 24 + "9000"), capture)
+
+
 class Network(ModemCase):
     def test_registration_and_signal_by_the_control_socket(self):
         self.modem()
