@@ -110,8 +110,19 @@ static void clock_runs(void **state) {
     says("AT+CCLK=24\r", INFO("ERROR"));
 }
 
+static void power_button(void **state) {
+    (void)state;
+    says("AT+CREG=1;+CSCS=\"GSM\";+QPOWD=1\r", OK INFO("POWERED DOWN"));
+    assert_int_equal(b->resets, 1);
+    says("AT+CREG?;+CSCS?\r",
+         INFO("+CREG: 0,1") INFO("+CSCS: \"IRA\"") OK); /* it has started again */
+    says("AT&W+CREG=1\r", OK);
+    says("ATZ+CREG?\r", INFO("+CREG: 0,1") OK);
+}
+
 static void odds_and_ends(void **state) {
     (void)state;
+    says("AT+GOI;+QGMR\r", INFO("sim-modem") INFO(TB_VERSION) OK);
     says("AT+CPAS;+CBC;+CEER\r",
          INFO("+CPAS: 0") INFO("+CBC: 0,100") INFO("+CEER: No cause information available") OK);
     says("AT+WS46=?;+WS46?\r", INFO("+WS46: (25,28)") INFO("+WS46: 28") OK);
@@ -142,6 +153,7 @@ int main(void) {
         TEST(contexts),
         TEST(attach),
         TEST(clock_runs),
+        TEST(power_button),
         TEST(odds_and_ends),
     };
 

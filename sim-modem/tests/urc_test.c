@@ -69,6 +69,24 @@ static void but_not_for_ever(void **state) {
     says("FUN?\r", INFO("+CFUN: 1") OK); /* the line is still there */
 }
 
+static void several_clocks_run(void **state) {
+    (void)state;
+    USE("me-ch0-poll", "1");
+    bed_attach(b, 1, AT_CHANNEL_NO_ECHO);
+    bed_type(b, 1, "AT+CREG=1\r", 10);
+    says("AT+CREG=1\r", OK);
+    bed_advance(b, 500);
+    says("A", "");
+    bed_type(b, 1, "A", 1);
+    modem_set_registration(b->m, MODEM_REG_SEARCHING);
+    assert_string_equal(bed_type(b, 1, "T\r", 2), OK INFO("+CREG: 2")); /* stops one of them */
+    bed_advance(b, 1999);
+    assert_string_equal(bed_read(b, 0), "");
+    assert_int_equal(b->apdus, 4); /* two polls meanwhile */
+    bed_advance(b, 1);
+    assert_string_equal(bed_read(b, 0), INFO("+CREG: 2"));
+}
+
 static void garbage_is_no_typing(void **state) {
     (void)state;
     says("AT+CREG=1\r", OK);
@@ -170,6 +188,7 @@ int main(void) {
         TEST(between_lines_that_were_typed_ahead),
         TEST(a_typing_te_is_not_interrupted),
         TEST(but_not_for_ever),
+        TEST(several_clocks_run),
         TEST(garbage_is_no_typing),
         TEST(interleaved_by_profile),
         TEST(those_too_many_are_counted),
