@@ -1,6 +1,6 @@
 """iot-device as a program: a card in front of it, an MQTT server with TLS behind it.
 
-argv[1] is the bed of the card, see cardbed.py."""
+argv[1] is the bed of the card, see cardbed.py; classes to run may follow."""
 import os
 import shutil
 import signal
@@ -106,7 +106,7 @@ def close_at_once(server, tls):
     server.heard = tls.recv(4096)
 
 
-class Agent(tbtest.Case):
+class Device(tbtest.Case):
     def setUp(self):
         self.bed = cardbed.open_bed(self, KIND)
         self.signed = self.bed.signatures()
@@ -153,8 +153,8 @@ class Agent(tbtest.Case):
         event = ctl.expect("session-failed")
         return event["reason"], event.get("sw")
 
-    # ---- sessions ----
 
+class Sessions(Device):
     def test_once(self):
         broker = self.broker()
         for version in ("1.2", "1.3"):
@@ -215,8 +215,8 @@ class Agent(tbtest.Case):
             done = self.once(broker.hub, "--key", "card:label=tls key")
         self.assertEqual(done.returncode, 0, done.stderr)
 
-    # ---- a hub that is difficult ----
 
+class Hubs(Device):
     def test_hub_that_comes_back(self):
         broker = self.broker()
         _, ctl = self.device(broker.hub)
@@ -276,8 +276,8 @@ class Agent(tbtest.Case):
         self.assertIn("hostname mismatch", done.stderr)
         self.assert_signed(0)
 
-    # ---- a card that is difficult ----
 
+class Cards(Device):
     def test_card_that_is_not_there(self):
         self.bed.remove()
         broker = self.broker()
@@ -327,8 +327,8 @@ class Agent(tbtest.Case):
         self.bed.restart_modem(self)
         ctl.expect("session")
 
-    # ---- ends ----
 
+class Ends(Device):
     def test_ends_in_every_state(self):
         broker = self.broker()
         silent = Scripted(self, self.bed.ca, listen_only)
@@ -339,8 +339,6 @@ class Agent(tbtest.Case):
             ctl.close()
             self.assertEqual(daemon.stop(), 0)
             self.assertNotIn("rror", self.log_of(daemon))
-            os.unlink(daemon.ready["ctl"].removeprefix("unix:")) if os.path.exists(
-                daemon.ready["ctl"].removeprefix("unix:")) else None
 
     def test_ends_while_the_card_is_silent(self):
         os.kill(self.bed.card.pid, signal.SIGSTOP)

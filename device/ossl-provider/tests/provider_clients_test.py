@@ -19,7 +19,17 @@ CONF_IN = os.path.join(tbtest.SOURCE, "device", "ossl-provider", "openssl.cnf.in
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
 
 
-class Provider(tbtest.Case):
+class Bed(tbtest.Case):
+    PYTHON_CLIENT = """
+import socket, ssl, sys
+port, ca, *chain = sys.argv[1:]
+ctx = ssl.create_default_context(cafile=ca)
+ctx.load_cert_chain(*chain)
+with socket.create_connection(("127.0.0.1", int(port))) as s, ctx.wrap_socket(s, server_hostname="localhost") as t:
+    t.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    print(t.version(), t.recv(4096)[:15])
+"""
+
     def setUp(self):
         self.conf_of = {}
         self.bed = cardbed.open_bed(self, KIND)
@@ -102,8 +112,8 @@ class Provider(tbtest.Case):
                             self.software_key()[0], "-verify_return_error", "-cert", self.bed.cert, "-key", self.key,
                             *args, data=b"Q\n", ok=ok, env=env)
 
-    # ---- the provider is there ----
 
+class Operations(Bed):
     def test_is_listed_without_the_card(self):
         env = self.env("vpcd:unix:" + self.path("nobody.sock"))
         self.assertIn(b"iotsafe", self.openssl("list", "-providers", env=env).stdout)
@@ -121,8 +131,6 @@ class Provider(tbtest.Case):
         env = self.env("vpcd:unix:" + self.path("nobody.sock"))
         public = self.openssl("pkey", "-in", self.key, "-pubout", env=env).stdout
         self.assertEqual(public, self.openssl("x509", "-in", self.bed.cert, "-noout", "-pubkey").stdout)
-
-    # ---- single operations ----
 
     def verify_file(self, public, signature, *args):
         return self.openssl("dgst", *args, "-verify", public, "-signature", signature, self.key).stdout
@@ -186,8 +194,8 @@ class Provider(tbtest.Case):
         done = self.openssl("pkey", "-in", self.key, ok=False)
         self.assertNotIn(b"PRIVATE KEY", done.stdout)
 
-    # ---- TLS ----
 
+class Tls(Bed):
     def test_tls_client(self):
         for version in ("-tls1_3", "-tls1_2"):
             _, port = self.server(*self.verifying(), version)
@@ -228,8 +236,8 @@ class Provider(tbtest.Case):
         self.assertIn(b"COMPUTE SIGNATURE", done.stderr)
         self.openssl("version")
 
-    # ---- other programs ----
 
+class Programs(Bed):
     def test_curl(self):
         if not shutil.which("curl"):
             self.skipTest("no curl")
@@ -244,16 +252,6 @@ class Provider(tbtest.Case):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn("TLSv" + version, done.stdout)
             self.assert_signed()
-
-    PYTHON_CLIENT = """
-import socket, ssl, sys
-port, ca, *chain = sys.argv[1:]
-ctx = ssl.create_default_context(cafile=ca)
-ctx.load_cert_chain(*chain)
-with socket.create_connection(("127.0.0.1", int(port))) as s, ctx.wrap_socket(s, server_hostname="localhost") as t:
-    t.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-    print(t.version(), t.recv(4096)[:15])
-"""
 
     def python(self, port, *chain):
         done = subprocess.run([PYTHON, "-c", self.PYTHON_CLIENT, str(port), self.software_key()[0], *chain],
@@ -300,8 +298,8 @@ set_tcp_nodelay true
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assert_signed()
 
-    # ---- processes ----
 
+class Processes(Bed):
     def test_two_processes_at_once(self):
         if KIND == "pty":
             self.skipTest("a serial port has one owner")

@@ -11,124 +11,19 @@
 #include <openssl/x509.h>
 #include <string.h>
 
-#include "fake_card.h"
-#include "isp.h"
+#include "bed.h"
 #include "ref.h"
 
-struct bed {
-    OSSL_LIB_CTX *ctx;
-    OSSL_PROVIDER *def, *iot;
-    struct fake_card card[2]; /* readers "" and "b" */
-    struct iotsafe *client[2];
-    int depth, last_result;
-};
-
-static int acquire(void *user, const char *reader, struct iotsafe **ret, char *err, size_t cap) {
-    struct bed *bed = user;
-    size_t i = strcmp(reader, "b") == 0;
-    struct iotsafe_transport *t;
-
-    if (!i && reader[0]) {
-        snprintf(err, cap, "no reader %s", reader);
-        return IOTSAFE_E_ABSENT;
-    }
-    if (!bed->client[i]) {
-        assert_int_equal(iotsafe_transport_mem(fake_card_transmit, &bed->card[i], &t), 0);
-        assert_int_equal(iotsafe_open(t, NULL, &bed->client[i]), 0);
-    }
-    assert_int_equal(bed->depth++, 0);
-    *ret = bed->client[i];
-    return 0;
-}
-
-static void release(void *user, struct iotsafe *client, int result) {
-    struct bed *bed = user;
-
-    (void)client;
-    bed->depth--;
-    bed->last_result = result;
-}
+/* ---- helpers ---- */
 
 static int set_up(void **state) {
-    struct bed *bed = calloc(1, sizeof *bed);
-    const struct isp_host host = {acquire, release, bed};
-
-    fake_card_init(&bed->card[0], "card a");
-    fake_card_init(&bed->card[1], "card b");
-    isp_set_host(&host);
-    bed->ctx = OSSL_LIB_CTX_new();
-    assert_true(OSSL_PROVIDER_add_builtin(bed->ctx, "iotsafe", isp_provider_init));
-    bed->def = OSSL_PROVIDER_load(bed->ctx, "default");
-    bed->iot = OSSL_PROVIDER_load(bed->ctx, "iotsafe");
-    assert_non_null(bed->def);
-    assert_non_null(bed->iot);
-    *state = bed;
+    *state = isp_bed_new();
     return 0;
 }
 
 static int tear_down(void **state) {
-    struct bed *bed = *state;
-
-    OSSL_PROVIDER_unload(bed->iot);
-    OSSL_PROVIDER_unload(bed->def);
-    OSSL_LIB_CTX_free(bed->ctx);
-    for (size_t i = 0; i < 2; i++) {
-        iotsafe_close(bed->client[i]);
-        fake_card_done(&bed->card[i]);
-    }
-    ERR_clear_error();
-    free(bed);
+    isp_bed_free(*state);
     return 0;
-}
-
-/* ---- helpers ---- */
-
-/* A PEM reference; pub NULL: without the public key. */
-static size_t reference(const char *uri, EVP_PKEY *pub, char *pem, size_t cap) {
-    uint8_t room[ISP_REFERENCE_MAX];
-    struct tb_buf der = TB_BUF(room);
-    unsigned char *spki = NULL;
-    int n = pub ? i2d_PUBKEY(pub, &spki) : 0;
-    BIO *bio = BIO_new(BIO_s_mem());
-    long len;
-    char *p;
-
-    isp_reference_put(&der, tb_span_str(uri), tb_span(spki, (size_t)n));
-    OPENSSL_free(spki);
-    assert_true(PEM_write_bio(bio, ISP_PEM_LABEL, "", room, (long)der.n) > 0);
-    len = BIO_get_mem_data(bio, &p);
-    assert_true(len > 0 && (size_t)len < cap);
-    memcpy(pem, p, (size_t)len);
-    pem[len] = 0;
-    BIO_free(bio);
-    return (size_t)len;
-}
-
-static EVP_PKEY *load_pem(struct bed *bed, const char *pem) {
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    EVP_PKEY *key = PEM_read_bio_PrivateKey_ex(bio, NULL, NULL, NULL, bed->ctx, NULL);
-
-    BIO_free(bio);
-    return key;
-}
-
-static EVP_PKEY *load_ref(struct bed *bed, const char *uri, EVP_PKEY *pub) {
-    char pem[2048];
-
-    reference(uri, pub, pem, sizeof pem);
-    return load_pem(bed, pem);
-}
-
-static size_t sign_text(struct bed *bed, EVP_PKEY *key, const char *md, const char *text,
-                        uint8_t *sig, size_t cap) {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    size_t n = cap;
-
-    if (EVP_DigestSignInit_ex(ctx, NULL, md, bed->ctx, NULL, key, NULL) <= 0 ||
-        EVP_DigestSign(ctx, sig, &n, (const uint8_t *)text, strlen(text)) <= 0)
-        n = 0;
-    EVP_MD_CTX_free(ctx);
-    return n;
 }
 
 static void assert_verifies(EVP_PKEY *pub, const char *md, const char *text, const uint8_t *sig,
@@ -158,8 +53,8 @@ static bool error_says(const char *reason, const char *part) {
 /* ---- keys ---- */
 
 static void key_with_public_half_loads_without_the_card(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
 
     assert_non_null(key);
     assert_true(EVP_PKEY_is_a(key, "EC"));
@@ -172,8 +67,8 @@ static void key_with_public_half_loads_without_the_card(void **state) {
 }
 
 static void key_without_public_half_asks_the_card(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", NULL);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", NULL);
 
     assert_non_null(key);
     assert_true(bed->card[0].apdus > 0);
@@ -182,8 +77,8 @@ static void key_without_public_half_asks_the_card(void **state) {
 }
 
 static void tells_group_and_point(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     char text[32];
     uint8_t *point = NULL, *want = NULL;
     size_t n;
@@ -205,8 +100,8 @@ static void tells_group_and_point(void **state) {
 }
 
 static void private_half_is_never_exported(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     OSSL_PARAM *params = NULL;
     unsigned char *der = NULL;
 
@@ -222,35 +117,36 @@ static void private_half_is_never_exported(void **state) {
 }
 
 static void copies_are_the_same_key(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key), *copy = EVP_PKEY_dup(key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key),
+             *copy = EVP_PKEY_dup(key);
     uint8_t sig[80];
 
     assert_non_null(copy);
     assert_int_equal(EVP_PKEY_eq(key, copy), 1);
     EVP_PKEY_free(key);
-    assert_true(sign_text(bed, copy, "SHA256", "x", sig, sizeof sig) > 0);
+    assert_true(isp_bed_sign_text(bed, copy, "SHA256", "x", sig, sizeof sig) > 0);
     EVP_PKEY_free(copy);
 }
 
 static void bad_references_are_refused(void **state) {
-    struct bed *bed = *state;
+    struct isp_bed *bed = *state;
     EVP_PKEY *big = EVP_EC_gen("P-384");
 
-    assert_null(load_ref(bed, "iotsafe:", bed->card[0].key));
+    assert_null(isp_bed_load_ref(bed, "iotsafe:", bed->card[0].key));
     assert_true(error_says("bad key reference", "names no private key"));
-    assert_null(load_ref(bed, "iotsafe:id=zz", bed->card[0].key));
+    assert_null(isp_bed_load_ref(bed, "iotsafe:id=zz", bed->card[0].key));
     assert_true(error_says("bad key reference", "hex"));
-    assert_null(load_ref(bed, "iotsafe:id=01", big));
+    assert_null(isp_bed_load_ref(bed, "iotsafe:id=01", big));
     assert_true(error_says("key type not supported", "256"));
     assert_int_equal(bed->card[0].apdus, 0);
-    assert_null(load_ref(bed, "iotsafe:id=09", NULL));
+    assert_null(isp_bed_load_ref(bed, "iotsafe:id=09", NULL));
     assert_true(error_says("object not on the card", "iotsafe:id=09"));
     EVP_PKEY_free(big);
 }
 
 static void files_with_several_blocks_decode_in_any_order(void **state) {
-    struct bed *bed = *state;
+    struct isp_bed *bed = *state;
     char ref[2048], pem[8192], *cert;
     BIO *bio = BIO_new(BIO_s_mem());
     const unsigned char *p = bed->card[0].cert;
@@ -258,11 +154,11 @@ static void files_with_several_blocks_decode_in_any_order(void **state) {
     EVP_PKEY *key;
     long n;
 
-    reference("iotsafe:id=01", bed->card[0].key, ref, sizeof ref);
+    isp_bed_reference("iotsafe:id=01", bed->card[0].key, ref, sizeof ref);
     assert_true(PEM_write_bio_X509(bio, x));
     n = BIO_get_mem_data(bio, &cert);
     snprintf(pem, sizeof pem, "%.*s%s%.*s", (int)n, cert, ref, (int)n, cert);
-    key = load_pem(bed, pem);
+    key = isp_bed_load_pem(bed, pem);
     assert_non_null(key);
     EVP_PKEY_free(key);
     X509_free(x);
@@ -272,22 +168,22 @@ static void files_with_several_blocks_decode_in_any_order(void **state) {
 /* ---- signatures ---- */
 
 static void signs_with_the_card_and_default_verifies(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     uint8_t sig[80];
     size_t n;
 
-    n = sign_text(bed, key, NULL, "hello", sig, sizeof sig);
+    n = isp_bed_sign_text(bed, key, NULL, "hello", sig, sizeof sig);
     assert_int_equal(bed->card[0].signatures, 1);
     assert_verifies(bed->card[0].key, "SHA256", "hello", sig, n);
     EVP_PKEY_free(key);
 }
 
 static void signs_by_label(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:label=tls%20key", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:label=tls%20key", bed->card[0].key);
     uint8_t sig[80];
-    size_t n = sign_text(bed, key, "SHA256", "hello", sig, sizeof sig);
+    size_t n = isp_bed_sign_text(bed, key, "SHA256", "hello", sig, sizeof sig);
 
     assert_verifies(bed->card[0].key, "SHA256", "hello", sig, n);
     EVP_PKEY_free(key);
@@ -295,12 +191,12 @@ static void signs_by_label(void **state) {
 
 static void longer_digests_reach_the_card_cut_to_32_bytes(void **state) {
     static const char *const digests[] = {"SHA1", "SHA224", "SHA384", "SHA512"};
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
 
     for (size_t i = 0; i < sizeof digests / sizeof *digests; i++) {
         uint8_t sig[80];
-        size_t n = sign_text(bed, key, digests[i], "hello", sig, sizeof sig);
+        size_t n = isp_bed_sign_text(bed, key, digests[i], "hello", sig, sizeof sig);
 
         assert_verifies(bed->card[0].key, digests[i], "hello", sig, n);
         assert_int_equal(bed->card[0].last_digest_len, 32);
@@ -309,8 +205,8 @@ static void longer_digests_reach_the_card_cut_to_32_bytes(void **state) {
 }
 
 static void streams_and_copies_of_streams(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new(), *copy = EVP_MD_CTX_new();
     uint8_t sig[80];
     size_t n = 0;
@@ -335,8 +231,8 @@ static void streams_and_copies_of_streams(void **state) {
 }
 
 static void signs_a_digest_made_elsewhere(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(bed->ctx, key, NULL), *soft;
     uint8_t digest[32] = {1, 2, 3}, sig[80];
     size_t n = 0;
@@ -363,11 +259,11 @@ static void signs_a_digest_made_elsewhere(void **state) {
 }
 
 static void verifies_with_the_public_half_in_software(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     uint8_t sig[80];
-    size_t n = sign_text(bed, key, "SHA256", "hello", sig, sizeof sig);
+    size_t n = isp_bed_sign_text(bed, key, "SHA256", "hello", sig, sizeof sig);
     unsigned apdus = bed->card[0].apdus;
 
     assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", bed->ctx, NULL, key, NULL), 1);
@@ -380,8 +276,8 @@ static void verifies_with_the_public_half_in_software(void **state) {
 }
 
 static void certificate_request_is_signed_by_the_card(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     X509_REQ *req = X509_REQ_new_ex(bed->ctx, NULL);
 
     assert_int_equal(X509_REQ_set_pubkey(req, key), 1);
@@ -396,58 +292,59 @@ static void certificate_request_is_signed_by_the_card(void **state) {
 /* ---- failures ---- */
 
 static void refusal_of_the_card_is_told_with_its_status_word(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     uint8_t sig[80];
 
     bed->card[0].fail_sign = 0x6F00;
-    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_int_equal(isp_bed_sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
     assert_int_equal(bed->last_result, IOTSAFE_E_CARD);
     assert_true(error_says("card refused", "COMPUTE SIGNATURE iotsafe:id=01"));
-    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_int_equal(isp_bed_sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
     assert_true(error_says("card refused", "SW 6F00"));
     bed->card[0].fail_sign = 0;
-    assert_true(sign_text(bed, key, "SHA256", "x", sig, sizeof sig) > 0);
+    assert_true(isp_bed_sign_text(bed, key, "SHA256", "x", sig, sizeof sig) > 0);
     EVP_PKEY_free(key);
 }
 
 static void vanished_card_fails_the_operation(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     uint8_t sig[80];
 
     bed->card[0].gone = IOTSAFE_E_ABSENT;
-    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_int_equal(isp_bed_sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
     assert_true(error_says("no card", "COMPUTE SIGNATURE"));
     EVP_PKEY_free(key);
 }
 
 static void reference_to_a_replaced_key_is_found_out(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01", bed->card[1].key); /* not what reader "" holds */
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key =
+        isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[1].key); /* not what reader "" holds */
     uint8_t sig[80];
 
-    assert_int_equal(sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
+    assert_int_equal(isp_bed_sign_text(bed, key, "SHA256", "x", sig, sizeof sig), 0);
     assert_true(error_says("card holds another key than the reference says", "anew"));
     EVP_PKEY_free(key);
 }
 
 static void readers_name_cards(void **state) {
-    struct bed *bed = *state;
-    EVP_PKEY *key = load_ref(bed, "iotsafe:id=01;reader=b", bed->card[1].key);
+    struct isp_bed *bed = *state;
+    EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01;reader=b", bed->card[1].key);
     uint8_t sig[80];
-    size_t n = sign_text(bed, key, "SHA256", "x", sig, sizeof sig);
+    size_t n = isp_bed_sign_text(bed, key, "SHA256", "x", sig, sizeof sig);
 
     assert_verifies(bed->card[1].key, "SHA256", "x", sig, n);
     assert_int_equal(bed->card[0].apdus, 0);
     EVP_PKEY_free(key);
-    assert_null(load_ref(bed, "iotsafe:id=01;reader=c", NULL));
+    assert_null(isp_bed_load_ref(bed, "iotsafe:id=01;reader=c", NULL));
     assert_true(error_says("transport cannot be opened", "no reader c"));
 }
 
 /* ---- store ---- */
 
-static void count_objects(struct bed *bed, const char *uri, int expect, unsigned n[6]) {
+static void count_objects(struct isp_bed *bed, const char *uri, int expect, unsigned n[6]) {
     OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, bed->ctx, NULL, NULL, NULL, NULL, NULL, NULL);
 
     memset(n, 0, 6 * sizeof *n);
@@ -492,7 +389,7 @@ static void store_filters_by_reference_type_and_expectation(void **state) {
 }
 
 static void store_refuses_a_bad_uri(void **state) {
-    struct bed *bed = *state;
+    struct isp_bed *bed = *state;
 
     assert_null(OSSL_STORE_open_ex("iotsafe:slot=1", bed->ctx, NULL, NULL, NULL, NULL, NULL, NULL));
     assert_true(error_says("bad iotsafe: URI", "unknown attribute"));
