@@ -184,7 +184,7 @@ static int run_up(struct dev_bridge *b, struct dev_channel *ch, struct dev_failu
     struct tb_span data = dev_stream_data(b->local);
     int r;
 
-    if (dev_stream_full(ch->stream) || data.n == 0)
+    if (data.n == 0 || (ch->stream && dev_stream_full(ch->stream)))
         return 0;
     r = ch->ops->write(ch, data.p, data.n, why);
     if (r < 0)

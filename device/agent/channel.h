@@ -53,7 +53,7 @@ struct dev_channel_ops {
 };
 struct dev_channel { /* first member of every implementation */
     const struct dev_channel_ops *ops;
-    struct dev_stream *stream;
+    struct dev_stream *stream; /* below it, for waiting and holding back; NULL when there is none */
 };
 
 /* OpenSSL with the iotsafe provider linked in. One per program; the card is borrowed. */

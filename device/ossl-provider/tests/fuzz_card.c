@@ -49,7 +49,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         bed->transmit_user = &input;
         known = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     }
-    isp_bed_close_cards(bed);
     input = tb_span(data, size);
     if (size % 2) {
         /* the key is not this card's: whatever it answers, no signature is right */
@@ -61,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         EVP_PKEY_free(key);
     }
     list(bed);
+    isp_bed_close_cards(bed);
     ERR_clear_error();
     return 0;
 }

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 
@@ -208,6 +209,12 @@ class Tls(Bed):
         self.client(port, "-tls1_2", "-sigalgs", "ECDSA+SHA512")
         self.assert_signed()
 
+    def test_everything_by_uri(self):
+        _, port = self.server(*self.verifying(), "-tls1_3")
+        self.openssl("s_client", "-connect", "127.0.0.1:%d" % port, "-CAfile", self.software_key()[0],
+                     "-verify_return_error", "-cert", "iotsafe:id=02", "-key", "iotsafe:id=01", data=b"Q\n")
+        self.assert_signed()
+
     def test_dtls_client(self):
         server, port = self.server(*self.verifying(), "-dtls1_2")
         self.assertIn(b"Verify return code: 0", self.client(port, "-dtls1_2").stdout)
@@ -313,15 +320,63 @@ class Processes(Bed):
             self.assertIn("HTTP/1.0 200", out)
         self.assert_signed(4)
 
-    def test_forked_child_has_a_connection_of_its_own(self):
-        if KIND in ("pty", "vpcd"):
-            self.skipTest("the link has one owner at a time")
+    def many(self, how):
         env = dict(self.environ)
         env.pop("LD_PRELOAD", None)  # a program of ours brings its sanitizer along
-        done = subprocess.run([tbtest.program("isp_fork"), self.key, "4", "5"], env=env, capture_output=True,
+        done = subprocess.run([tbtest.program("isp_many"), how, self.key, "4", "5"], env=env, capture_output=True,
                               text=True, timeout=60 * tbtest.FACTOR, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assert_signed(2 + 4 * 5)
+
+    def test_forked_child_has_a_connection_of_its_own(self):
+        if KIND in ("pty", "vpcd"):
+            self.skipTest("the link has one owner at a time")
+        self.many("fork")
+
+    def test_threads_share_the_card(self):
+        self.many("thread")
+
+    def test_nginx_workers(self):
+        nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+        if not nginx:
+            self.skipTest("no nginx")
+        if KIND in ("pty", "vpcd"):
+            self.skipTest("the link has one owner at a time")
+        port = int(tbtest.free_tcp_address().rpartition(":")[2])
+        conf = self.write("nginx.conf", """
+daemon off;
+worker_processes 2;
+%s
+pid %s;
+error_log stderr notice;
+events {}
+http {
+    access_log off;
+    client_body_temp_path %s; proxy_temp_path %s; fastcgi_temp_path %s; uwsgi_temp_path %s; scgi_temp_path %s;
+    ssl_session_cache off;
+    ssl_session_tickets off;
+    server {
+        listen 127.0.0.1:%d ssl;
+        ssl_certificate %s;
+        ssl_certificate_key %s;
+        return 200 "served by $pid\n";
+    }
+}
+""" % ("user root;" if os.geteuid() == 0 else "", self.path("nginx.pid"), *[self.path("t%d" % i) for i in range(5)],
+            port, self.bed.cert, self.key))
+        process = subprocess.Popen([nginx, "-e", "stderr", "-c", conf], env=self.environ, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        self.addCleanup(self.end, process)
+        wait_for_line(process.stdout, [b"start worker process"], "nginx")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for _ in range(6):
+            with tbtest.connect("127.0.0.1:%d" % port) as plain, context.wrap_socket(plain) as tls:
+                tls.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                self.assertIn(b"200", tls.recv(4096))
+        self.assert_signed(6)
+        process.terminate()
+        process.wait(tbtest.WAIT)
 
 
 if __name__ == "__main__":
