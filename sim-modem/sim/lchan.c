@@ -122,6 +122,17 @@ static void opened(struct modem *m, unsigned n) {
     s->orphans |= s->abandoned;
 }
 
+/* Some cards open a channel by this alone. On an open one, whoever selects has it from now on: it
+ * is not closed when the TE goes that had it before. */
+static void selected_logical(struct modem *m, unsigned n) {
+    struct sim_lchan *l = &m->sim.chan[n];
+
+    if (!l->open)
+        opened(m, n);
+    else if (l->owner && m->sim.owner && !l->session)
+        l->owner = m->sim.owner;
+}
+
 static void closed(struct modem *m, unsigned n) {
     if (n > 0 && n < TB_CHANNELS)
         m->sim.chan[n] = (struct sim_lchan){0};
@@ -159,9 +170,8 @@ void sim_observe(struct modem *m, struct tb_span cmd, struct tb_span rsp) {
     case TB_INS_SELECT:
         if (c.channel == 0)
             selected_basic(m, cmd, &a);
-        else if (!m->sim.chan[c.channel].open &&
-                 a.p1 == BY_AID) /* some cards open a channel by this alone */
-            opened(m, c.channel);
+        else if (a.p1 == BY_AID)
+            selected_logical(m, c.channel);
         break;
     default:
         verified(m, &a);

@@ -136,6 +136,35 @@ static void channels_opened_by_a_bare_select_count(void **state) {
     asked("00708001\n");
 }
 
+/* Clients that take channel 1 without asking come while their forerunner on another port is not
+ * gone yet. */
+static void a_channel_belongs_to_who_selects_on_it(void **state) {
+    (void)state;
+    bed_attach(b, 1, AT_CHANNEL_NO_ECHO);
+    says("AT+CSIM=24,\"01A4040007A0000005590010\"\r", INFO("+CSIM: 4,\"9000\"") OK);
+    bed_type(b, 1, "AT+CSIM=24,\"01A4040007A0000005590010\"\r", 38);
+    b->log_n = 0;
+    b->log[0] = '\0';
+    at_channel_hangup(b->port[0].ch);
+    bed_run(b);
+    asked("");
+    at_channel_free(b->port[1].ch);
+    bed_run(b);
+    asked("00708001\n");
+}
+
+static void a_session_stays_with_who_opened_it(void **state) {
+    (void)state;
+    bed_attach(b, 1, AT_CHANNEL_NO_ECHO);
+    b->extra = applet;
+    says("AT+CCHO=\"A0000005590010\"\r", INFO("+CCHO: 2") OK);
+    bed_type(b, 1, "AT+CSIM=24,\"02A4040007A0000005590010\"\r", 38);
+    b->log_n = 0;
+    at_channel_hangup(b->port[0].ch);
+    bed_run(b);
+    asked("00708002\n");
+}
+
 static void a_te_that_closes_itself_leaves_nothing_to_do(void **state) {
     (void)state;
     says("AT+CSIM=10,\"0070000001\";+CSIM=8,\"00708001\"\r",
@@ -217,6 +246,8 @@ int main(void) {
         TEST(cgla_has_its_own_t0),
         TEST(a_vanished_te_leaves_no_channel),
         TEST(channels_opened_by_a_bare_select_count),
+        TEST(a_channel_belongs_to_who_selects_on_it),
+        TEST(a_session_stays_with_who_opened_it),
         TEST(a_te_that_closes_itself_leaves_nothing_to_do),
         TEST(killed_while_the_channel_opens),
         TEST(killed_while_waiting),
