@@ -21,7 +21,7 @@ struct tb_loop {
     uv_idle_t stopper;  /* runs the hooks in a turn of their own, never below a caller's feet */
     struct hook *hooks; /* last registered first */
     bool stopping;      /* tb_loop_stop() was called */
-    bool signalled;     /* by one signal at least */
+    int signum;         /* the first that came, or 0 */
     bool stopped;       /* the hooks have run */
     int exit_code;
 };
@@ -46,9 +46,9 @@ static void run_hooks(uv_idle_t *idle) {
 static void on_signal(uv_signal_t *s, int signum) {
     struct tb_loop *l = s->data;
 
-    if (l->signalled) /* somebody is impatient */
+    if (l->signum) /* somebody is impatient */
         _exit(128 + signum);
-    l->signalled = true;
+    l->signum = signum;
     tb_loop_stop(l, 0);
 }
 
@@ -99,6 +99,10 @@ void tb_loop_stop(struct tb_loop *l, int exit_code) {
     l->stopping = true;
     l->exit_code = exit_code;
     uv_idle_start(&l->stopper, run_hooks);
+}
+
+int tb_loop_signal(const struct tb_loop *l) {
+    return l->signum;
 }
 
 /* Names what was left open before the assertion ends the program. */

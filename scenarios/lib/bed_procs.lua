@@ -18,12 +18,19 @@ local function tool(name, program, args)
   end
 end
 
+kit.tool = tool
+
 local function daemon(name, program, args)
   local started = tb.start(name, program, args, nil, true, 20000)
   return started.id, started.ready
 end
 
+local function running(id, what)
+  return id or error(what .. " is not running", 0)
+end
+
 local function ask(id, what, request)
+  running(id, what)
   local reply = tb.request(id, request, 20000)
   if not reply.ok then tb.broke(("%s: %s: %s"):format(what, request.verb, reply.error or "refused")) end
   return reply
@@ -66,24 +73,34 @@ end
 
 local sim_options = { profile = 1, register = 1 }
 
+-- Where the card has its first certificate and the key that belongs to it: the factory's record tells.
+local function identity(made)
+  local certificate = (made.certificates or {})[1]
+  if not certificate then return {} end
+  local found = { certificate = certificate.pem, fingerprint = certificate.fingerprint, cert_id = certificate.files[1].id }
+  for _, key in ipairs(made.keys or {}) do
+    if key.name == certificate.key then found.key_id = key.id end
+  end
+  return found
+end
+
 -- A card as the factory delivers it. register = false: its certificate never reaches the hub's registry.
 function Operator:sim(given)
   local o = options("sim", given, sim_options)
   local name = fresh_name "card"
   local iccid, imsi = next_iccid()
+  local profile = o.profile or "factory"
+  if not profile:find "[/.]" then profile = tb.source("sim-card/profiles/" .. profile .. ".card") end
   local store, out = tb.path("state/" .. name .. ".db"), tb.path("state/" .. name .. ".json")
   tool(name .. "-personalise", "sim-card", {
-    "personalise", tb.source("sim-card/profiles/" .. (o.profile or "factory") .. ".card"), "--store", store,
+    "personalise", profile, "--store", store,
     "--issuer-cert", self.cert, "--issuer-key", self.key, "--iccid", iccid, "--imsi", imsi, "--out", out })
   local made = tb.decode(tb.read(out)).cards[1]
-  local credential = {}
-  for _, c in ipairs(made.credentials or {}) do
-    if c.kind == "x509" and not credential.kind then credential = c end
-  end
+  local own = identity(made)
   return new_sim {
-    name = name, iccid = iccid, imsi = imsi, store = store, file = out, register = o.register ~= false,
-    fingerprint = credential.fingerprint or "", certificate = credential.certificate or "", card = false, running = false,
-    vpcd = false, id = credential.device or iccid,
+    name = name, iccid = iccid, imsi = imsi, id = iccid, store = store, file = out, register = o.register ~= false,
+    fingerprint = own.fingerprint or "", certificate = own.certificate or false, cert_id = own.cert_id or "02",
+    key_id = own.key_id or "01", card = false, running = false, vpcd = false,
   }
 end
 
@@ -110,7 +127,7 @@ function Sim:reset() ask(self.card, self.name, { verb = "reset" }) end
 
 -- Ends the card's process as a power cut does; start it again with restart().
 function Sim:kill()
-  tb.kill(self.card, 9)
+  tb.kill(running(self.card, self.name), 9)
   self.card = false
 end
 function Sim:restart() sim_start(self, self.vpcd) end
@@ -128,7 +145,7 @@ local function hub(given)
   for _, op in ipairs(self.trust) do
     tool("ca-trust-" .. op.name, "iot-hub", { "ca", "trust", op.name, "--state", self.state })
   end
-  local args = { "--state", self.state, "--mqtts", "127.0.0.1:0" }
+  local args = { "--state", self.state, "--mqtts", "127.0.0.1:0", "--broker-socket", tb.sock("broker") }
   if o.resumption then args[#args + 1] = "--resumption" end
   self.args = args
   self.id, self.ready = daemon("hub", "iot-hub", args)
@@ -150,7 +167,7 @@ function Hub:command(device, payload)
 end
 
 function Hub:kill()
-  tb.kill(self.id, 9)
+  tb.kill(running(self.id, "hub"), 9)
   self.id = false
 end
 function Hub:restart()
@@ -207,7 +224,7 @@ end
 function Device:agent_on(connect)
   local args = {
     "--link", link_spec(self), "--hub", the_hub.ready.mqtts, "--server-name", "localhost", "--ca", the_hub.state .. "/ca/device.crt",
-    "--cert", "card:02", "--key", "card:01", "--client-id", self.id, "--tls", self.tls,
+    "--cert", "card:" .. self.sim.cert_id, "--key", "card:" .. self.sim.key_id, "--client-id", self.id, "--tls", self.tls,
     "--subscribe", ("devices/%s/command"):format(self.id), "--keylog", tb.path("tls.keys"), "--reconnect-min", "200", "--reconnect-max", "2000",
   }
   if connect == false then args[#args + 1] = "--no-connect" end
@@ -254,7 +271,7 @@ function Device:publish(topic, payload)
   ask(self.agent, self.name, { verb = "publish", topic = ("devices/%s/%s"):format(self.id, topic), payload = payload })
 end
 function Device:kill_modem()
-  tb.kill(self.modem, 9)
+  tb.kill(running(self.modem, self.modem_name), 9)
   self.modem = false
 end
 

@@ -68,6 +68,9 @@ local function class(name)
   return methods, function(fields) return setmetatable(fields, meta) end
 end
 
+-- --seed N gives the same random numbers again.
+if settings.seed then math.randomseed(settings.seed) end
+
 local kit = {
   tb = tb, settings = settings, options = options, milliseconds = milliseconds, class = class, nearest = nearest,
 }

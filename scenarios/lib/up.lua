@@ -16,14 +16,22 @@ local function write(name, text)
   return path
 end
 
-local cert = write("client.pem", sim.certificate)
-local key = tb.path("client-key.pem")
-local keyref = tb.wait(tb.start("keyref", "iotsafe-keyref", { "--id", "01", "--cert", cert, "--out", key }, nil, false, 10000), 20000)
-if keyref ~= 0 then tb.broke("iotsafe-keyref failed, see log/keyref.log") end
+-- A card without an identity (profile bare) has neither certificate nor key to refer to.
+local cert, key
+if sim.certificate then
+  cert = write("client.pem", sim.certificate)
+  key = tb.path("client-key.pem")
+  kit.tool("keyref", "iotsafe-keyref", { "--id", sim.key_id, "--cert", cert, "--out", key })
+end
 
 -- The provider's own commented example is what the bed uses.
 local values = { ISP_MODULE = settings.module, ISP_TRANSPORT = "at:" .. dev.modem_ready.at.unix }
 local conf = write("openssl.cnf", (tb.read(tb.source("device/ossl-provider/openssl.cnf.in")):gsub("@([A-Z_]+)@", values)))
+
+-- For a shell.
+local function quoted(text)
+  return text:find "[^%w/._:-]" and "'" .. text:gsub("'", "'\\''") .. "'" or text
+end
 
 local at = dev.modem_ready.at
 local bed_json = {
@@ -47,9 +55,11 @@ else
   }
   for _, row in ipairs(rows) do tb.line(("  %-14s %s"):format(row[1], row[2])) end
   tb.line("")
-  tb.line("Any OpenSSL program with the key in the card:")
-  tb.line(("  OPENSSL_CONF=%s \\\n    openssl s_client -cert %s \\\n    -key %s \\\n    -CAfile %s -connect %s"):format(conf, cert, key,
-    bed_json.ca, cloud.ready.mqtts))
+  if key then
+    tb.line("Any OpenSSL program with the key in the card:")
+    tb.line(("  OPENSSL_CONF=%s \\\n    openssl s_client -cert %s \\\n    -key %s \\\n    -CAfile %s -connect %s"):format(quoted(conf),
+      quoted(cert), quoted(key), quoted(bed_json.ca), cloud.ready.mqtts))
+  end
   tb.line("Send an APDU, an AT command, ask a daemon:")
   tb.line("  ./testbed apdu 00A4040007A0000005590010    ./testbed at 'AT+CIMI'    ./testbed ctl card counters")
   tb.line("")

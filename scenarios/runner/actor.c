@@ -22,6 +22,14 @@ struct scn_actor {
     int status;
 };
 
+char *scn_status_text(int status, char *dst, size_t cap) {
+    if (status > 128)
+        snprintf(dst, cap, "signal %d, %s", status - 128, strsignal(status - 128));
+    else
+        snprintf(dst, cap, "exit code %d", status);
+    return dst;
+}
+
 static void free_actor(struct scn_actor *a) {
     json_decref(a->ready);
     free(a->name);
@@ -116,11 +124,12 @@ static void on_exit_(struct tb_child *c, int status, void *user) {
     a->status = status;
     if (a->started) {
         struct tb_error e = {0};
-        char tail[400];
+        char tail[400], how[64];
 
         a->end_expected = true; /* told here, not as a death */
-        tb_error_set(&e, TB_ECLOSED, NULL, 0, "%s ended with %d before it was ready:\n%s", a->name,
-                     status, scn_actor_log_tail(a, tail, sizeof tail));
+        tb_error_set(&e, TB_ECLOSED, NULL, 0, "%s ended before it was ready (%s):\n%s", a->name,
+                     scn_status_text(status, how, sizeof how),
+                     scn_actor_log_tail(a, tail, sizeof tail));
         tell_started(a, TB_ECLOSED, &e);
     }
     if (a->ctl)

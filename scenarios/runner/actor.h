@@ -18,6 +18,9 @@ struct scn_actor_ops {
 /* status: 0 and the ready line's object (borrowed), or negative with *e. */
 typedef void scn_actor_started_fn(struct scn_actor *a, int status, const json_t *ready,
                                   const struct tb_error *e, void *user);
+/* "exit code 1" or "signal 11, Segmentation fault" of a status as below. Returns dst. */
+char *scn_status_text(int status, char *dst, size_t cap);
+
 /* exit code, or 128 + signal; the actor is freed after this call. */
 typedef void scn_actor_ended_fn(int status, void *user);
 

@@ -1,5 +1,6 @@
 #include "env.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,7 +48,7 @@ static void remove_tree(const char *dir) {
     nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
-static int make_dirs(const char *path) {
+int scn_make_dirs(const char *path) {
     char copy[SCN_PATH];
 
     if (snprintf(copy, sizeof copy, "%s", path) >= (int)sizeof copy)
@@ -62,68 +64,185 @@ static int make_dirs(const char *path) {
     return mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-static const char *runtime_dir(char *dst, size_t cap) {
+const char *scn_runtime_dir(char *dst, size_t cap) {
     const char *xdg = getenv("XDG_RUNTIME_DIR");
 
-    if (xdg && xdg[0] == '/' && access(xdg, W_OK) == 0)
+    if (xdg && xdg[0] == '/' && access(xdg, W_OK | X_OK) == 0)
         snprintf(dst, cap, "%s/iotsafe-testbed", xdg);
     else
         snprintf(dst, cap, "/tmp/iotsafe-testbed-%u", (unsigned)getuid());
     return dst;
 }
 
-/* An empty folder, or one with our marker, may be (re)used; anything else is somebody's data. */
-static int claim(const char *dir, struct tb_error *e) {
+/* The name in /tmp can be guessed: somebody else's folder there is not trusted. */
+int scn_runtime_dir_make(char *dst, size_t cap, struct tb_error *e) {
+    struct stat st;
+    int r = scn_make_dirs(scn_runtime_dir(dst, cap));
+
+    if (r < 0)
+        return tb_error_set(e, r, dst, 0, "cannot be made: %s", strerror(-r));
+    if (lstat(dst, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+        return tb_error_set(e, TB_ESTATE, dst, 0,
+                            "is not a folder of yours: remove it, or set XDG_RUNTIME_DIR");
+    return 0;
+}
+
+/* 1: no entries; 0: some; negative errno. */
+static int is_empty(const char *dir) {
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    int empty = 1;
+
+    if (!d)
+        return -errno;
+    while (empty && (entry = readdir(d)))
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(d);
+    return empty;
+}
+
+/* The marker, locked: it stays locked as long as the run lives. -EWOULDBLOCK when another one has
+ * it.
+ */
+static int lock_marker(const char *dir, int flags) {
     char path[SCN_PATH + 16];
     int fd;
 
     snprintf(path, sizeof path, "%s/%s", dir, marker);
-    if (access(path, F_OK) == 0)
-        remove_tree(dir);
-    else if (rmdir(dir) < 0 && errno != ENOENT)
-        return tb_error_set(
-            e, TB_ESTATE, dir, 0,
-            "is not empty and not the folder of an earlier run: choose another --out");
-    if (make_dirs(dir) < 0)
-        return tb_error_set(e, TB_ESTATE, dir, 0, "cannot be made: %s", strerror(errno));
-    fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    fd = open(path, flags | O_CLOEXEC, 0600);
     if (fd < 0)
-        return tb_error_set(e, TB_ESTATE, dir, 0, "cannot be written: %s", strerror(errno));
-    close(fd);
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int r = -errno;
+
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+int scn_folder_claim(const char *dir, struct tb_error *e) {
+    int fd = lock_marker(dir, O_RDONLY), r;
+
+    if (fd == -EWOULDBLOCK)
+        return tb_error_set(e, TB_ESTATE, dir, 0, "is in use by another run: choose another --out");
+    if (fd >= 0) {
+        remove_tree(dir);
+        close(fd);
+    } else {
+        r = is_empty(dir);
+        if (r == 0)
+            return tb_error_set(
+                e, TB_ESTATE, dir, 0,
+                "is not empty and not the folder of an earlier run: choose another --out");
+        if (r < 0 && r != -ENOENT)
+            return tb_error_set(e, r, dir, 0, "cannot be used: %s", strerror(-r));
+    }
+    r = scn_make_dirs(dir);
+    if (r < 0)
+        return tb_error_set(e, r, dir, 0, "cannot be made: %s", strerror(-r));
+    fd = lock_marker(dir, O_CREAT | O_RDWR);
+    if (fd < 0)
+        return tb_error_set(e, fd, dir, 0, "cannot be written: %s", strerror(-fd));
+    return fd;
+}
+
+bool scn_folder_alive(const char *dir) {
+    int fd = lock_marker(dir, O_RDONLY);
+
+    if (fd >= 0)
+        close(fd);
+    return fd == -EWOULDBLOCK;
+}
+
+/* ---- sockets: a short name, locked as long as we live ---- */
+
+static const char sock_prefix[] = "tb-sock-";
+
+static int lock_folder(const char *dir) {
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* What runs that ended by SIGKILL could not remove. */
+static void remove_stale_sockets(void) {
+    DIR *d = opendir("/tmp");
+    struct dirent *entry;
+
+    while (d && (entry = readdir(d))) {
+        char path[300];
+        struct stat st;
+        int fd;
+
+        if (strncmp(entry->d_name, sock_prefix, sizeof sock_prefix - 1) != 0)
+            continue;
+        snprintf(path, sizeof path, "/tmp/%s", entry->d_name);
+        /* A young one may be about to be locked. */
+        if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+            st.st_mtime + 60 > time(NULL))
+            continue;
+        fd = lock_folder(path);
+        if (fd < 0)
+            continue;
+        remove_tree(path);
+        close(fd);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int make_sockets(struct scn_folder *f, struct tb_error *e) {
+    remove_stale_sockets();
+    snprintf(f->sock, sizeof f->sock, "/tmp/%sXXXXXX", sock_prefix);
+    if (!mkdtemp(f->sock))
+        return tb_error_set(e, -errno, f->sock, 0, "cannot make a folder for sockets: %s",
+                            strerror(errno));
+    f->sock_lock = lock_folder(f->sock);
     return 0;
 }
 
+static unsigned made; /* folders of this process */
+
 int scn_folder_make(const char *out, struct scn_folder *ret, struct tb_error *e) {
-    struct scn_folder f = {0};
-    int r;
+    struct scn_folder f = {.lock = -1, .sock_lock = -1};
+    int n = 0, r;
 
-    if (out) {
-        if (out[0] == '/') {
-            snprintf(f.dir, sizeof f.dir, "%s", out);
-        } else {
-            char cwd[SCN_PATH / 2];
+    if (out && out[0] == '/') {
+        n = snprintf(f.dir, sizeof f.dir, "%s", out);
+    } else if (out) {
+        char cwd[SCN_PATH];
 
-            if (!getcwd(cwd, sizeof cwd))
-                return tb_error_set(e, -errno, out, 0, "no working folder: %s", strerror(errno));
-            snprintf(f.dir, sizeof f.dir, "%s/%s", cwd, out);
-        }
+        if (!getcwd(cwd, sizeof cwd))
+            return tb_error_set(e, -errno, out, 0, "no working folder: %s", strerror(errno));
+        n = snprintf(f.dir, sizeof f.dir, "%s/%s", cwd, out);
     } else {
         char base[SCN_PATH / 2], stamp[32];
         time_t now = time(NULL);
         struct tm tm;
 
+        r = scn_runtime_dir_make(base, sizeof base, e);
+        if (r < 0)
+            return r;
         localtime_r(&now, &tm);
         strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &tm);
-        snprintf(f.dir, sizeof f.dir, "%s/%s-%d", runtime_dir(base, sizeof base), stamp,
-                 (int)getpid());
+        n = snprintf(f.dir, sizeof f.dir, "%s/%s-%d-%u", base, stamp, (int)getpid(), ++made);
     }
-    r = claim(f.dir, e);
-    if (r < 0)
+    /* What lies in it needs a name, too. */
+    if (n > SCN_PATH - 128)
+        return tb_error_set(e, TB_ERANGE, f.dir, 0, "is too long a path: choose another --out");
+    f.lock = scn_folder_claim(f.dir, e);
+    if (f.lock < 0)
+        return f.lock;
+    r = make_sockets(&f, e);
+    if (r < 0) {
+        close(f.lock);
         return r;
-    snprintf(f.sock, sizeof f.sock, "/tmp/tb-XXXXXX");
-    if (!mkdtemp(f.sock))
-        return tb_error_set(e, -errno, f.sock, 0, "cannot make a folder for sockets: %s",
-                            strerror(errno));
+    }
     *ret = f;
     return 0;
 }
@@ -131,11 +250,17 @@ int scn_folder_make(const char *out, struct scn_folder *ret, struct tb_error *e)
 void scn_folder_remove(struct scn_folder *f, bool all) {
     if (f->sock[0])
         remove_tree(f->sock);
+    if (f->sock_lock >= 0)
+        close(f->sock_lock);
     f->sock[0] = 0;
+    f->sock_lock = -1;
     if (all && f->dir[0]) {
         remove_tree(f->dir);
         f->dir[0] = 0;
     }
+    if (f->lock >= 0)
+        close(f->lock);
+    f->lock = -1;
 }
 
 char *scn_folder_path(const struct scn_folder *f, const char *rel, char *dst, size_t cap) {
@@ -144,61 +269,7 @@ char *scn_folder_path(const struct scn_folder *f, const char *rel, char *dst, si
     snprintf(dst, cap, "%s/%s", f->dir, rel);
     slash = strrchr(dst, '/');
     *slash = 0;
-    make_dirs(dst);
+    scn_make_dirs(dst);
     *slash = '/';
     return dst;
-}
-
-static void bed_link(char *dst, size_t cap) {
-    char base[SCN_PATH / 2];
-
-    snprintf(dst, cap, "%s/up", runtime_dir(base, sizeof base));
-}
-
-int scn_living_bed(const char *run, char *ret_dir, size_t cap, struct tb_error *e) {
-    char link[SCN_PATH], bed[SCN_PATH + 16];
-    char target[SCN_PATH];
-    ssize_t n;
-
-    if (!run) {
-        bed_link(link, sizeof link);
-        n = readlink(link, target, sizeof target - 1);
-        if (n <= 0)
-            return tb_error_set(
-                e, TB_ENOTFOUND, NULL, 0,
-                "no living bed: start one with `testbed up`, or name its folder with --run DIR");
-        target[n] = 0;
-        run = target;
-    }
-    snprintf(bed, sizeof bed, "%s/bed.json", run);
-    if (access(bed, R_OK) < 0)
-        return tb_error_set(e, TB_ENOTFOUND, run, 0,
-                            "is not the folder of a living bed (no bed.json)");
-    snprintf(ret_dir, cap, "%s", run);
-    return 0;
-}
-
-int scn_living_bed_tell(const char *run_dir, struct tb_error *e) {
-    char link[SCN_PATH], fresh[SCN_PATH + 16], base[SCN_PATH / 2];
-
-    make_dirs(runtime_dir(base, sizeof base));
-    bed_link(link, sizeof link);
-    snprintf(fresh, sizeof fresh, "%s.%d", link, (int)getpid());
-    unlink(fresh);
-    if (symlink(run_dir, fresh) < 0 || rename(fresh, link) < 0)
-        return tb_error_set(e, -errno, link, 0, "cannot be written: %s", strerror(errno));
-    return 0;
-}
-
-void scn_living_bed_forget(const char *run_dir) {
-    char link[SCN_PATH], target[SCN_PATH];
-    ssize_t n;
-
-    bed_link(link, sizeof link);
-    n = readlink(link, target, sizeof target - 1);
-    if (n <= 0)
-        return;
-    target[n] = 0;
-    if (strcmp(target, run_dir) == 0)
-        unlink(link);
 }

@@ -15,19 +15,33 @@ struct scn_branch *scn_branch_of(lua_State *L) {
 
 /* ---- failure texts ---- */
 
-/* The innermost frame that lies in the scenario itself: that line is what its author wants to see.
- */
-static void locate(struct scn_host *h, lua_State *L, struct scn_result *r) {
+int scn_raise(lua_State *L, const char *fmt, ...) {
+    char text[2048];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    lua_pushstring(L, text);
+    return lua_error(L);
+}
+
+/* The line of the innermost frame that lies in file, or 0. */
+static int line_in(lua_State *L, const char *file) {
     lua_Debug ar;
 
-    snprintf(r->file, sizeof r->file, "%s", h->cfg.file);
     for (int level = 0; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.source[0] == '@' && strcmp(ar.source + 1, h->cfg.file) == 0) {
-            r->line = ar.currentline;
-            return;
-        }
+        if (ar.source[0] == '@' && strcmp(ar.source + 1, file) == 0)
+            return ar.currentline;
     }
+    return 0;
+}
+
+/* Where in the scenario: that line is what its author wants to see. */
+static void locate(struct scn_host *h, lua_State *L, struct scn_result *r) {
+    snprintf(r->file, sizeof r->file, "%s", h->cfg.file);
+    r->line = line_in(L, h->cfg.file);
 }
 
 /* Lua puts "file:line: " in front of its own errors; the location is told separately. */
@@ -77,9 +91,6 @@ static void branch_end(struct scn_branch *b) {
     while (*at != b)
         at = &(*at)->next;
     *at = b->next;
-    for (int i = 0; i < h->n_slots; i++)
-        if (h->slots[i].waiter == b)
-            h->slots[i].waiter = NULL;
     if (b->ticket)
         scn_ticket_void(b->ticket);
     b->ticket = NULL;
@@ -122,13 +133,21 @@ void scn_host_end(struct scn_host *h, enum scn_status status, struct scn_branch 
     end_actors(h);
 }
 
+struct scn_branch *scn_slot_waiter(const struct scn_slot *s, enum scn_wait what) {
+    struct scn_branch *b = s->host->branches;
+
+    while (b && (b->wait != what || b->slot != s->id))
+        b = b->next;
+    return b;
+}
+
 void scn_slot_ended(int status, void *user) {
     struct scn_slot *s = user;
-    struct scn_branch *b = s->waiter;
+    struct scn_branch *b;
 
     s->actor = NULL;
-    s->waiter = NULL;
-    if (b && b->wait == SCN_WAIT_EXIT)
+    /* Several branches may have asked for its end. */
+    while ((b = scn_slot_waiter(s, SCN_WAIT_EXIT)))
         scn_branch_wake(b, json_integer(status));
     maybe_done(s->host);
 }
@@ -136,11 +155,11 @@ void scn_slot_ended(int status, void *user) {
 static void on_died(struct scn_actor *a, int status, void *user) {
     struct scn_slot *s = user;
     struct scn_host *h = s->host;
-    char text[3000], tail[2000];
+    char text[3000], tail[2000], how[64];
 
-    snprintf(text, sizeof text, "%s ended unexpectedly (%s %d); its log ends with:\n%s",
-             scn_actor_name(a), status > 128 ? "signal" : "exit code",
-             status > 128 ? status - 128 : status, scn_actor_log_tail(a, tail, sizeof tail));
+    snprintf(text, sizeof text, "%s ended unexpectedly (%s); its log ends with:\n%s",
+             scn_actor_name(a), scn_status_text(status, how, sizeof how),
+             scn_actor_log_tail(a, tail, sizeof tail));
     s->actor = NULL;
     scn_host_end(h, SCN_BROKE, h->main, text);
     maybe_done(h);
@@ -177,22 +196,22 @@ static void branch_resume(struct scn_branch *b, int nargs) {
 
 static void on_deadline(void *arg) {
     struct scn_branch *b = arg;
+    const char *who = b->slot >= 0 ? b->host->slots[b->slot].name : "?";
+    double s = (double)tb_timeout_ms(b->deadline_ms) / 1e3;
 
     switch (b->wait) {
     case SCN_WAIT_EVENT:
         scn_event_timeout(b);
         break;
     case SCN_WAIT_START:
-        scn_branch_wake_error(b, SCN_BROKE, "an actor did not become ready within %.1f s",
-                              (double)b->deadline_ms / 1e3);
+        scn_branch_wake_error(b, SCN_BROKE, "%s did not become ready within %.1f s", who, s);
         break;
     case SCN_WAIT_REPLY:
-        scn_branch_wake_error(b, SCN_BROKE, "no answer on the control socket within %.1f s",
-                              (double)b->deadline_ms / 1e3);
+        scn_branch_wake_error(b, SCN_BROKE, "%s did not answer on its control socket within %.1f s",
+                              who, s);
         break;
     case SCN_WAIT_EXIT:
-        scn_branch_wake_error(b, SCN_FAIL, "the program did not end within %.1f s",
-                              (double)b->deadline_ms / 1e3);
+        scn_branch_wake_error(b, SCN_FAIL, "%s did not end within %.1f s", who, s);
         break;
     default:
         break;
@@ -207,6 +226,7 @@ static struct scn_branch *branch_new(struct scn_host *h, struct scn_branch *pare
         abort();
     b->host = h;
     b->parent = parent;
+    b->slot = -1;
     if (parent) {
         memcpy(b->cursor, parent->cursor, sizeof b->cursor);
         snprintf(b->step, sizeof b->step, "%s", parent->step);
@@ -260,10 +280,8 @@ int scn_branch_wait(lua_State *L, enum scn_wait what, uint64_t timeout_ms) {
 
 static void wake(struct scn_branch *b) {
     b->wait = SCN_WAIT_NONE;
+    b->slot = -1;
     tb_deadline_stop(&b->deadline);
-    for (int i = 0; i < b->host->n_slots; i++)
-        if (b->host->slots[i].waiter == b)
-            b->host->slots[i].waiter = NULL;
     if (b->ticket)
         scn_ticket_void(b->ticket);
     b->ticket = NULL;
@@ -329,13 +347,25 @@ static int load_prelude(lua_State *L, const json_t *settings) {
     return lua_pcall(L, 3, 1, 0) == LUA_OK ? 0 : -1;
 }
 
+/* Message handler: puts the scenario's line in front of errors that its declaration raises. */
+static int add_place(lua_State *L) {
+    const char *file = lua_tostring(L, lua_upvalueindex(1)), *message = lua_tostring(L, 1);
+    int line = line_in(L, file);
+
+    if (line > 0 && message && without_location(message, file) == message)
+        lua_pushfstring(L, "%s:%d: %s", file, line, message);
+    return 1;
+}
+
 /* Leaves the scenario's main function (a function of the case) on the stack, or a message. */
 static int load_scenario(lua_State *L, const char *file, const json_t *settings) {
     if (load_prelude(L, settings) < 0)
         return -1;
-    lua_getfield(L, -1, "load");
     lua_pushstring(L, file);
-    return lua_pcall(L, 1, 1, 0) == LUA_OK ? 0 : -1;
+    lua_pushcclosure(L, add_place, 1);
+    lua_getfield(L, -2, "load");
+    lua_pushstring(L, file);
+    return lua_pcall(L, 1, 1, -3) == LUA_OK ? 0 : -1;
 }
 
 json_t *scn_scenario_read(const char *file, struct tb_error *e) {

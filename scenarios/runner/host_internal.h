@@ -23,6 +23,7 @@ struct scn_branch {
     enum scn_wait wait;
     struct tb_deadline deadline;
     uint64_t deadline_ms;
+    int slot; /* SCN_WAIT_START, _EXIT, _REPLY: of which actor; else -1 */
     /* SCN_WAIT_EVENT */
     int source;
     char *event_name;
@@ -40,7 +41,7 @@ struct scn_branch {
 struct scn_slot { /* an actor of the case */
     struct scn_host *host;
     struct scn_actor *actor; /* NULL: ended */
-    struct scn_branch *waiter;
+    char name[64];
     int id;
 };
 
@@ -75,6 +76,10 @@ int scn_branch_wait(lua_State *L, enum scn_wait what, uint64_t timeout_ms);
 void scn_branch_wake(struct scn_branch *b, json_t *value);
 void scn_branch_wake_error(struct scn_branch *b, enum scn_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* lua_error() without the place of the bed's own Lua code in front: the scenario's line is told. */
+int scn_raise(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The branch that waits for this of the actor, or NULL. */
+struct scn_branch *scn_slot_waiter(const struct scn_slot *s, enum scn_wait what);
 /* Starts the function on top of L as a child branch of b. */
 void scn_branch_spawn(struct scn_branch *b, lua_State *L);
 

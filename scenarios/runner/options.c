@@ -43,8 +43,8 @@ static const struct {
     {'r',
      {"run", KEY_RUN, "DIR", 0, "Folder of the living bed (default: the newest `testbed up`)", 0}},
     {'p',
-     {"profile", KEY_PROFILE, "NAME", 0, "Card profile of sim-card/profiles (default: factory)",
-      0}},
+     {"profile", KEY_PROFILE, "NAME|FILE", 0,
+      "Card file, by its name in sim-card/profiles (default: factory) or its path", 0}},
     {'p', {"model", KEY_MODEL, "NAME", 0, "Modem model (default: generic)", 0}},
 };
 
@@ -53,6 +53,8 @@ static error_t parse_one(int key, char *arg, struct argp_state *state) {
 
     switch (key) {
     case 'o':
+        if (!arg[0])
+            argp_error(state, "--out needs the name of a folder");
         o->out = arg;
         break;
     case 'v':

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host_internal.h"
+#include "living.h"
 #include "luajson.h"
 #include "prims.h"
 
@@ -14,7 +15,7 @@ json_t *scn_check_json(lua_State *L, int index) {
     json_t *j = scn_to_json(L, index, &why);
 
     if (!j)
-        luaL_error(L, "a table holds %s", why);
+        scn_raise(L, "a table holds %s", why);
     return j;
 }
 
@@ -22,7 +23,7 @@ uint64_t scn_check_ms(lua_State *L, int index) {
     lua_Integer ms = luaL_checkinteger(L, index);
 
     if (ms < 0)
-        luaL_error(L, "a time cannot be negative");
+        scn_raise(L, "a time cannot be negative");
     return (uint64_t)ms;
 }
 
@@ -73,9 +74,9 @@ void scn_event_timeout(struct scn_branch *b) {
     i = scn_events_nearest(ev, b->source, b->cursor[b->source], b->event_name, b->fields);
     if (i >= 0)
         near = json_dumps(scn_events_at(ev, (size_t)i, NULL), JSON_SORT_KEYS);
-    scn_branch_wake_error(b, SCN_FAIL,
-                          "waited %.1f s in vain\n  wanted:       %s\n  nearest seen: %s",
-                          (double)b->deadline_ms / 1e3, want, near ? near : "nothing from it");
+    scn_branch_wake_error(
+        b, SCN_FAIL, "waited %.1f s in vain\n  wanted:       %s\n  nearest seen: %s",
+        (double)tb_timeout_ms(b->deadline_ms) / 1e3, want, near ? near : "nothing from it");
     free(near);
 }
 
@@ -108,7 +109,7 @@ static int p_expect(lua_State *L) {
 
     b->source = scn_events_source(b->host->events, luaL_checkstring(L, 1));
     if (b->source < 0)
-        return luaL_error(L, "too many actors in one scenario");
+        return scn_raise(L, "too many actors in one scenario");
     free(b->event_name);
     b->event_name = strdup(luaL_checkstring(L, 2));
     json_decref(b->fields);
@@ -205,7 +206,7 @@ static int p_path(lua_State *L) {
     char path[2 * SCN_PATH];
 
     if (rel[0] == '/' || strstr(rel, ".."))
-        return luaL_error(L, "a path of the run folder is relative: %s", rel);
+        return scn_raise(L, "a path of the run folder is relative: %s", rel);
     lua_pushstring(L, scn_folder_path(b->host->cfg.folder, rel, path, sizeof path));
     return 1;
 }
@@ -219,7 +220,7 @@ static int p_source(lua_State *L) {
     const char *dir = scn_source_dir();
 
     if (!dir[0])
-        return luaL_error(L, "the project's source folder is not known: set TESTBED_SOURCE");
+        return scn_raise(L, "the project's source folder is not known: set TESTBED_SOURCE");
     lua_pushfstring(L, "%s/%s", dir, luaL_checkstring(L, 1));
     return 1;
 }
@@ -257,10 +258,10 @@ static int p_write(lua_State *L) {
     int bad;
 
     if (!f)
-        return luaL_error(L, "%s cannot be written", path);
+        return scn_raise(L, "%s cannot be written", path);
     bad = fwrite(text, 1, n, f) != n;
     if (fclose(f) != 0 || bad)
-        return luaL_error(L, "%s cannot be written", path);
+        return scn_raise(L, "%s cannot be written", path);
     return 0;
 }
 
@@ -271,7 +272,7 @@ static int p_json_decode(lua_State *L) {
     json_t *j = json_loadb(text, n, JSON_DECODE_ANY, &je);
 
     if (!j)
-        return luaL_error(L, "not JSON: %s (line %d)", je.text, je.line);
+        return scn_raise(L, "not JSON: %s (line %d)", je.text, je.line);
     scn_push_json(L, j);
     json_decref(j);
     return 1;
@@ -296,7 +297,7 @@ static int p_living(lua_State *L) {
     struct tb_error e = {0};
 
     if (scn_living_bed_tell(scn_branch_of(L)->host->cfg.folder->dir, &e) < 0)
-        return luaL_error(L, "%s: %s", e.file, e.message);
+        return scn_raise(L, "%s: %s", e.file, e.message);
     return 0;
 }
 

@@ -25,7 +25,7 @@ static struct scn_slot *check_slot(lua_State *L, int index) {
     lua_Integer id = luaL_checkinteger(L, index);
 
     if (id < 0 || id >= h->n_slots)
-        luaL_error(L, "no such actor");
+        scn_raise(L, "no such actor");
     return &h->slots[id];
 }
 
@@ -41,7 +41,7 @@ static const char **check_strings(lua_State *L, int index) {
     n = lua_rawlen(L, index);
     for (i = 0; i < n; i++) { /* raise before there is anything to free */
         if (lua_rawgeti(L, index, (lua_Integer)i + 1) != LUA_TSTRING)
-            luaL_error(L, "argument %d is not a string", (int)i + 1);
+            scn_raise(L, "argument %d is not a string", (int)i + 1);
         lua_pop(L, 1);
     }
     v = calloc(n + 1, sizeof *v);
@@ -58,9 +58,8 @@ static const char **check_strings(lua_State *L, int index) {
 static void on_started(struct scn_actor *a, int status, const json_t *ready,
                        const struct tb_error *e, void *user) {
     struct scn_slot *s = user;
-    struct scn_branch *b = s->waiter;
+    struct scn_branch *b = scn_slot_waiter(s, SCN_WAIT_START);
 
-    s->waiter = NULL;
     if (status == 0) {
         if (b)
             scn_branch_wake(b, json_pack("{s:i,s:O}", "id", s->id, "ready", ready));
@@ -85,25 +84,27 @@ static int p_start(lua_State *L) {
     int r;
 
     if (h->n_slots == SCN_ACTORS)
-        return luaL_error(L, "more than %d processes in one scenario", SCN_ACTORS);
+        return scn_raise(L, "more than %d processes in one scenario", SCN_ACTORS);
     argv = check_strings(L, 3);
     env = check_strings(L, 4);
     spec.argv_rest = argv;
     spec.env = env;
     s = &h->slots[h->n_slots];
-    *s = (struct scn_slot){.host = h, .id = h->n_slots, .waiter = b};
+    *s = (struct scn_slot){.host = h, .id = h->n_slots};
+    snprintf(s->name, sizeof s->name, "%s", spec.name);
     r = scn_actor_start(tb_loop_uv(h->cfg.loop), h->cfg.folder, h->events, &spec, &scn_slot_ops,
                         spec.daemon ? on_started : NULL, s, &s->actor);
     free(argv);
     free(env);
     if (r < 0) {
         h->result.status = SCN_BROKE;
-        return luaL_error(L, "%s cannot be started: %s", spec.program, tb_strerror(r));
+        return scn_raise(L, "%s cannot be started: %s", spec.program, tb_strerror(r));
     }
     h->n_slots++;
-    if (spec.daemon)
+    if (spec.daemon) {
+        b->slot = s->id;
         return scn_branch_wait(L, SCN_WAIT_START, ms);
-    s->waiter = NULL;
+    }
     lua_pushinteger(L, s->id);
     return 1;
 }
@@ -124,7 +125,8 @@ static void on_reply(const json_t *reply, void *arg) {
     if (reply)
         scn_branch_wake(b, json_deep_copy(reply));
     else
-        scn_branch_wake_error(b, SCN_BROKE, "the actor's control connection is closed");
+        scn_branch_wake_error(b, SCN_BROKE, "%s has closed its control connection",
+                              b->host->slots[b->slot].name);
 }
 
 /* request(id, {verb=…}, ms) -> reply table with ok */
@@ -137,7 +139,7 @@ static int p_request(lua_State *L) {
 
     if (!s->actor) {
         json_decref(request);
-        return luaL_error(L, "the actor is not running");
+        return scn_raise(L, "%s is not running", s->name);
     }
     t = calloc(1, sizeof *t);
     if (!t)
@@ -150,14 +152,15 @@ static int p_request(lua_State *L) {
         json_decref(t->reply);
         free(t);
         b->host->result.status = SCN_BROKE;
-        return luaL_error(L, "the actor's control connection is closed");
+        return scn_raise(L, "%s has closed its control connection", s->name);
     }
     b->ticket = t;
+    b->slot = s->id;
     return scn_branch_wait(L, SCN_WAIT_REPLY, ms);
 }
 
 static int wait_exit(lua_State *L, struct scn_slot *s, uint64_t ms) {
-    s->waiter = scn_branch_of(L);
+    scn_branch_of(L)->slot = s->id;
     return scn_branch_wait(L, SCN_WAIT_EXIT, ms);
 }
 
@@ -199,7 +202,7 @@ static int p_kill_pid(lua_State *L) {
     lua_Integer pid = luaL_checkinteger(L, 1);
 
     if (pid <= 1 || kill((pid_t)pid, SIGKILL) < 0)
-        return luaL_error(L, "process %d cannot be killed", (int)pid);
+        return scn_raise(L, "process %d cannot be killed", (int)pid);
     return 0;
 }
 

@@ -95,8 +95,8 @@ int scn_report_summary(const struct scn_report *r) {
     for (size_t i = 0; i < r->n; i++)
         if (r->cases[i].ran)
             count[r->cases[i].result.status]++;
-    printf("%zu passed, %zu failed, %zu broken, %zu skipped\n", count[SCN_PASS], count[SCN_FAIL],
-           count[SCN_BROKE], count[SCN_SKIP]);
+    printf("%zu passed, %zu failed, %zu broken, %zu skipped (seed %u)\n", count[SCN_PASS],
+           count[SCN_FAIL], count[SCN_BROKE], count[SCN_SKIP], r->seed);
     if (count[SCN_BROKE])
         return 3;
     if (count[SCN_FAIL])
@@ -136,6 +136,10 @@ static void put_case(FILE *f, const struct scn_case *c) {
     fputs("\" name=\"", f);
     put_xml(f, c->name);
     fprintf(f, "\" time=\"%.3f\"", (double)x->duration_ms / 1e3);
+    if (!c->ran) {
+        fputs(">\n    <skipped message=\"not run: the run ended before\"/>\n  </testcase>\n", f);
+        return;
+    }
     if (x->status == SCN_PASS) {
         fputs("/>\n", f);
         return;
@@ -156,7 +160,7 @@ int scn_report_junit(const struct scn_report *r, const char *file, struct tb_err
     if (!f)
         return tb_error_set(e, -errno, file, 0, "cannot be written: %s", strerror(errno));
     for (size_t i = 0; i < r->n; i++)
-        count[r->cases[i].result.status]++;
+        count[r->cases[i].ran ? r->cases[i].result.status : SCN_SKIP]++;
     fprintf(f,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"testbed\" tests=\"%zu\" "
             "failures=\"%zu\" errors=\"%zu\" skipped=\"%zu\">\n",

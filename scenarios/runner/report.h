@@ -18,6 +18,7 @@ struct scn_report {
     struct scn_case *cases;
     size_t n;
     bool tty, color, verbose;
+    unsigned seed; /* of the scenarios' random numbers */
 };
 
 void scn_report_init(struct scn_report *r, bool verbose);

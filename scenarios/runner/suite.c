@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* ---- collecting ---- */
 
@@ -31,6 +32,7 @@ static void add_file(struct collect *c, const char *path) {
 static int find_files(struct collect *c, const char *path, int depth) {
     struct stat st;
     struct dirent *entry;
+    int r = 0;
     DIR *d;
 
     if (stat(path, &st) < 0) {
@@ -42,7 +44,11 @@ static int find_files(struct collect *c, const char *path, int depth) {
         return 0;
     }
     d = depth < 4 ? opendir(path) : NULL;
-    while (d && (entry = readdir(d))) {
+    if (!d && depth < 4) {
+        fprintf(stderr, "testbed: %s: %s\n", path, strerror(errno));
+        return 2;
+    }
+    while (r == 0 && d && (entry = readdir(d))) {
         char sub[SCN_PATH];
         size_t n = strlen(entry->d_name);
 
@@ -53,11 +59,11 @@ static int find_files(struct collect *c, const char *path, int depth) {
         snprintf(sub, sizeof sub, "%s/%s", path, entry->d_name);
         if (stat(sub, &st) == 0 &&
             (S_ISDIR(st.st_mode) || (n > 4 && strcmp(entry->d_name + n - 4, ".lua") == 0)))
-            find_files(c, sub, depth + 1);
+            r = find_files(c, sub, depth + 1);
     }
     if (d)
         closedir(d);
-    return 0;
+    return r;
 }
 
 static bool selected(const struct scn_options *o, const char *axis, const char *value, bool *used) {
@@ -203,7 +209,8 @@ struct suite {
     struct scn_host *host; /* the running case */
     struct scn_folder folder;
     size_t index;
-    bool keep, interrupted;
+    bool keep;
+    int out_lock;   /* of --out, when it holds several cases; -1 */
     uv_idle_t next; /* frees the ended host and starts the next case outside of its callbacks */
     int exit_code;
     json_t *settings;
@@ -244,6 +251,20 @@ static void finish_case(struct suite *s) {
     s->index++;
 }
 
+/* NULL: a new one. Several cases share --out as the parent of numbered folders. */
+static const char *case_folder(const struct suite *s, const struct scn_case *c, char *dst,
+                               size_t cap) {
+    char name[sizeof c->name];
+
+    if (!s->o->out || s->report->n == 1)
+        return s->o->out;
+    memcpy(name, c->name, sizeof name);
+    for (char *p = name; (p = strchr(p, '/'));)
+        *p = '_';
+    snprintf(dst, cap, "%s/%02zu-%s", s->o->out, s->index + 1, name);
+    return dst;
+}
+
 static int start_case(struct suite *s) {
     struct scn_case *c = &s->report->cases[s->index];
     struct scn_host_config cfg = {.loop = s->loop,
@@ -258,17 +279,18 @@ static int start_case(struct suite *s) {
     char out[SCN_PATH];
 
     scn_report_begin(s->report, c, s->index);
-    /* Several cases share --out as parent of numbered folders. */
-    if (s->o->out && s->report->n > 1)
-        snprintf(out, sizeof out, "%s/%02zu-%s", s->o->out, s->index + 1, c->name);
-    else if (s->o->out)
-        snprintf(out, sizeof out, "%s", s->o->out);
-    if (scn_folder_make(s->o->out ? out : NULL, &s->folder, &e) < 0) {
+    if (scn_folder_make(case_folder(s, c, out, sizeof out), &s->folder, &e) < 0) {
         fprintf(stderr, "testbed: %s: %s\n", e.file, e.message);
         return 3;
     }
     s->host = scn_host_start(&cfg);
     return 0;
+}
+
+static void end_suite(struct suite *s) {
+    if (!uv_is_closing((uv_handle_t *)&s->next))
+        uv_close((uv_handle_t *)&s->next, NULL);
+    tb_loop_stop(s->loop, 0);
 }
 
 static void on_next(uv_idle_t *idle) {
@@ -277,38 +299,56 @@ static void on_next(uv_idle_t *idle) {
     uv_idle_stop(idle);
     if (s->host)
         finish_case(s);
-    if (s->interrupted || s->index == s->report->n) {
-        tb_loop_stop(s->loop, 0);
+    if (tb_loop_signal(s->loop) || s->index == s->report->n) {
+        end_suite(s);
         return;
     }
     s->exit_code = start_case(s);
     if (s->exit_code)
-        tb_loop_stop(s->loop, s->exit_code);
+        end_suite(s);
 }
 
 static void on_stop(void *arg) {
     struct suite *s = arg;
 
-    s->interrupted = true;
-    if (s->host) {
+    /* The case under way ends first: on_next() follows. */
+    if (s->host)
         scn_host_interrupt(s->host);
-        return;
-    }
-    if (!uv_is_closing((uv_handle_t *)&s->next))
-        uv_close((uv_handle_t *)&s->next, NULL);
+    else
+        end_suite(s);
+}
+
+/* The loop is gone when the suite tells how it ended. */
+static void note_signal(void *arg) {
+    struct suite *s = arg;
+
+    if (tb_loop_signal(s->loop))
+        s->exit_code = 128 + tb_loop_signal(s->loop);
 }
 
 int scn_suite_run(const struct scn_options *o, struct scn_report *report, bool keep) {
-    struct suite s = {.o = o, .report = report, .keep = keep};
-    unsigned seed = o->seed ? o->seed : (unsigned)time(NULL);
+    struct suite s = {.o = o, .report = report, .keep = keep, .out_lock = -1};
 
+    if (o->out && report->n > 1) { /* the cases get numbered folders in it */
+        struct tb_error e = {0};
+
+        s.out_lock = scn_folder_claim(o->out, &e);
+        if (s.out_lock < 0) {
+            fprintf(stderr, "testbed: %s: %s\n", e.file, e.message);
+            return 3;
+        }
+    }
+    report->seed = o->seed ? o->seed : (unsigned)time(NULL) % 1000000;
     s.loop = tb_loop_new(false);
-    s.settings = json_pack("{s:i}", "seed", (int)seed);
+    s.settings = json_pack("{s:i}", "seed", (int)report->seed);
     uv_idle_init(tb_loop_uv(s.loop), &s.next);
     s.next.data = &s;
     uv_idle_start(&s.next, on_next);
     tb_loop_on_stop(s.loop, on_stop, &s);
+    tb_loop_on_stop(s.loop, note_signal, &s);
     tb_loop_run(s.loop);
     json_decref(s.settings);
+    if (s.out_lock >= 0)
+        close(s.out_lock);
     return s.exit_code;
 }

@@ -8,6 +8,7 @@
  * --repeat leave. Returns 0, or 2 after telling what is wrong. */
 int scn_suite_collect(const struct scn_options *o, struct scn_report *report);
 
-/* Runs them. Returns 0, or 3 when no folder could be made; results are in report. An interrupt
- * (SIGINT) ends the running case and skips the rest. keep: folders of passed cases stay. */
+/* Runs them. Returns 0, 3 when no folder could be made, or 128 + signal: SIGINT and SIGTERM end the
+ * running case as broken, the rest is not run. Results are in report. keep: folders of passed cases
+ * stay. */
 int scn_suite_run(const struct scn_options *o, struct scn_report *report, bool keep);

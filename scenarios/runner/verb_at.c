@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "env.h"
+#include "living.h"
 #include "options.h"
 #include "tb/loop.h"
 #include "verbs.h"
@@ -98,9 +98,8 @@ static int exchange(int fd, const char *command, bool quiet) {
 }
 
 int scn_verb_at(int argc, char **argv) {
-    char dir[SCN_PATH], path[SCN_PATH + 16];
-    struct tb_error e = {0};
     struct scn_options o;
+    const char *where;
     json_t *bed;
     int fd, r = 0;
 
@@ -113,13 +112,11 @@ int scn_verb_at(int argc, char **argv) {
         fprintf(stderr, "testbed: at: which command? For example AT+CIMI\n");
         return 2;
     }
-    if (scn_living_bed(o.run, dir, sizeof dir, &e) < 0) {
-        fprintf(stderr, "testbed: %s%s%s\n", e.file, e.file[0] ? ": " : "", e.message);
+    bed = scn_living_bed_open(o.run);
+    if (!bed)
         return 3;
-    }
-    snprintf(path, sizeof path, "%s/bed.json", dir);
-    bed = json_load_file(path, 0, NULL);
-    fd = dial(json_string_value(json_object_get(json_object_get(bed, "at"), "unix")));
+    where = scn_living_bed_text(bed, "at", "unix");
+    fd = where ? dial(where) : -ENOENT;
     json_decref(bed);
     if (fd < 0) {
         fprintf(stderr, "testbed: at: the modem does not answer: %s\n", strerror(-fd));

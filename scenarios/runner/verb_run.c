@@ -10,7 +10,7 @@ int scn_verb_run(int argc, char **argv) {
     struct scn_report report;
     struct scn_options o;
     struct tb_error e = {0};
-    int r;
+    int r, sum;
 
     scn_options_parse(
         argc, argv, "oukvsfnb", "[FILE|FOLDER...]",
@@ -18,14 +18,16 @@ int scn_verb_run(int argc, char **argv) {
         "Without arguments all scenarios of the project run. Each case gets a folder with "
         "events.jsonl, apdu.pcapng (Wireshark "
         "opens it), tls.keys and the daemons' logs; it is kept when the case fails.\n\n"
-        "Exit codes: 0 passed, 1 failed, 2 usage, 3 the bed broke, 77 everything skipped.",
+        "Exit codes: 0 passed, 1 failed, 2 usage, 3 the bed broke, 77 everything skipped; 128 + "
+        "signal when interrupted.",
         &o);
     scn_report_init(&report, o.verbose);
     r = scn_suite_collect(&o, &report);
-    if (r == 0)
+    if (r == 0) {
         r = scn_suite_run(&o, &report, o.keep);
-    if (r == 0)
-        r = scn_report_summary(&report);
+        sum = scn_report_summary(&report);
+        r = r ? r : sum;
+    }
     if (o.junit && report.n > 0 && scn_report_junit(&report, o.junit, &e) < 0) {
         fprintf(stderr, "testbed: %s: %s\n", e.file, e.message);
         r = r ? r : 3;

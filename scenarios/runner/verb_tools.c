@@ -5,34 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "env.h"
+#include "living.h"
 #include "options.h"
 #include "tb/apdu.h"
 #include "tb/ctl.h"
 #include "tb/hex.h"
 #include "verbs.h"
-
-/* bed.json of the living bed, or NULL after telling why. */
-static json_t *living_bed(const struct scn_options *o) {
-    char dir[SCN_PATH], path[SCN_PATH + 16];
-    struct tb_error e = {0};
-    json_error_t je;
-    json_t *bed;
-
-    if (scn_living_bed(o->run, dir, sizeof dir, &e) < 0) {
-        fprintf(stderr, "testbed: %s%s%s\n", e.file, e.file[0] ? ": " : "", e.message);
-        return NULL;
-    }
-    snprintf(path, sizeof path, "%s/bed.json", dir);
-    bed = json_load_file(path, 0, &je);
-    if (!bed)
-        fprintf(stderr, "testbed: %s: %s\n", path, je.text);
-    return bed;
-}
-
-static const char *lookup(const json_t *bed, const char *group, const char *key) {
-    return json_string_value(json_object_get(json_object_get(bed, group), key));
-}
 
 /* key=value: numbers and true/false become what they look like. */
 static int add_member(json_t *request, const char *text) {
@@ -85,10 +63,10 @@ int scn_verb_ctl(int argc, char **argv) {
         fprintf(stderr, "testbed: ctl: which daemon? card, modem, device or hub\n");
         return 2;
     }
-    bed = living_bed(&o);
+    bed = scn_living_bed_open(o.run);
     if (!bed)
         return 3;
-    where = lookup(bed, "ctl", o.files[0]);
+    where = scn_living_bed_text(bed, "ctl", o.files[0]);
     request = json_pack("{s:s}", "verb", o.n_files > 1 ? o.files[1] : "help");
     if (!where) {
         fprintf(stderr, "testbed: ctl: no '%s' in this bed: card, modem, device or hub\n",
@@ -130,7 +108,8 @@ static int send_apdu(struct iotsafe_transport *t, const char *text) {
 int scn_verb_apdu(int argc, char **argv) {
     struct iotsafe_transport *t = NULL;
     struct scn_options o;
-    char spec[SCN_PATH], err[256];
+    char spec[256], err[256];
+    const char *where;
     json_t *bed;
     int r = 0;
 
@@ -145,11 +124,16 @@ int scn_verb_apdu(int argc, char **argv) {
         fprintf(stderr, "testbed: apdu: which command? For example 00A40004023F0000\n");
         return 2;
     }
-    bed = living_bed(&o);
+    bed = scn_living_bed_open(o.run);
     if (!bed)
         return 3;
-    snprintf(spec, sizeof spec, "at:unix:%s", lookup(bed, "at", "unix"));
+    where = scn_living_bed_text(bed, "at", "unix");
+    snprintf(spec, sizeof spec, "at:unix:%s", where ? where : "");
     json_decref(bed);
+    if (!where) {
+        fprintf(stderr, "testbed: apdu: this bed has no AT socket\n");
+        return 3;
+    }
     if (iotsafe_transport_open(spec, &t, err, sizeof err) < 0) {
         fprintf(stderr, "testbed: apdu: %s\n", err);
         return 3;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "env.h"
+#include "living.h"
 #include "options.h"
 #include "verbs.h"
 
@@ -59,7 +60,7 @@ int scn_verb_trace(int argc, char **argv) {
     }
     if (o.n_files == 1) {
         snprintf(dir, sizeof dir, "%s", o.files[0]);
-    } else if (scn_living_bed(o.run, dir, sizeof dir, &e) < 0) {
+    } else if (scn_living_bed_find(o.run, dir, sizeof dir, &e) < 0) {
         fprintf(stderr, "testbed: %s%s%s\n", e.file, e.file[0] ? ": " : "", e.message);
         return 3;
     }

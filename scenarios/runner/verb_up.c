@@ -1,8 +1,12 @@
 /* up: a living bed until Ctrl-C. */
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host.h"
+#include "living.h"
 #include "options.h"
 #include "verbs.h"
 
@@ -27,8 +31,7 @@ static void on_done(struct scn_host *h, void *user) {
     up->done = true;
     if (x->status != SCN_PASS) {
         fprintf(stderr, "testbed: %s\n", x->message);
-        if (strcmp(x->message, "interrupted") != 0)
-            up->exit_code = 3;
+        up->exit_code = tb_loop_signal(up->loop) ? 128 + tb_loop_signal(up->loop) : 3;
     }
     tb_loop_stop(up->loop, up->exit_code);
 }
@@ -40,7 +43,37 @@ static void on_stop(void *arg) {
         scn_host_interrupt(up->host);
 }
 
+/* NAME of sim-card/profiles, or a FILE: its path. Tells what there is when there is no such thing.
+ */
+static int find_profile(const char *given, char *dst, size_t cap) {
+    char folder[SCN_PATH];
+    struct dirent *entry;
+    DIR *d;
+
+    snprintf(folder, sizeof folder, "%s/sim-card/profiles", scn_source_dir());
+    if (strchr(given, '/') || strchr(given, '.'))
+        snprintf(dst, cap, "%s", given);
+    else
+        snprintf(dst, cap, "%s/%s.card", folder, given);
+    if (access(dst, R_OK) == 0)
+        return 0;
+    fprintf(stderr, "testbed: up: no card profile '%s' (%s: %s); there is:", given, dst,
+            strerror(errno));
+    d = opendir(folder);
+    while (d && (entry = readdir(d))) {
+        char *dot = strrchr(entry->d_name, '.');
+
+        if (dot && strcmp(dot, ".card") == 0)
+            fprintf(stderr, " %.*s", (int)(dot - entry->d_name), entry->d_name);
+    }
+    if (d)
+        closedir(d);
+    fputs(", or a file\n", stderr);
+    return 2;
+}
+
 int scn_verb_up(int argc, char **argv) {
+    char profile[2 * SCN_PATH];
     struct scn_options o;
     struct up up = {0};
     struct tb_error e = {0};
@@ -59,13 +92,14 @@ int scn_verb_up(int argc, char **argv) {
         fprintf(stderr, "testbed: up takes no arguments\n");
         return 2;
     }
+    if (find_profile(o.profile ? o.profile : "factory", profile, sizeof profile))
+        return 2;
     if (scn_folder_make(o.out, &up.folder, &e) < 0) {
         fprintf(stderr, "testbed: %s: %s\n", e.file, e.message);
         return 3;
     }
-    settings =
-        json_pack("{s:b,s:s,s:s,s:s}", "json", o.json, "profile", o.profile ? o.profile : "factory",
-                  "model", o.model ? o.model : "generic", "module", TB_PROVIDER_MODULE);
+    settings = json_pack("{s:b,s:s,s:s,s:s}", "json", o.json, "profile", profile, "model",
+                         o.model ? o.model : "generic", "module", TB_PROVIDER_MODULE);
     up.loop = tb_loop_new(false);
     tb_loop_on_stop(up.loop, on_stop, &up);
     up.host = scn_host_start(&(struct scn_host_config){.loop = up.loop,
@@ -77,11 +111,11 @@ int scn_verb_up(int argc, char **argv) {
                                                        .on_done = on_done,
                                                        .user = &up});
     tb_loop_run(up.loop);
-    scn_living_bed_forget(up.folder.dir);
+    scn_living_bed_forget();
     scn_host_free(up.host);
     /* A broken bed's logs are what one wants to read now. */
-    scn_folder_remove(&up.folder, !o.out && up.exit_code == 0);
-    if (up.exit_code)
+    scn_folder_remove(&up.folder, !o.out && up.exit_code != 3);
+    if (up.exit_code == 3)
         fprintf(stderr, "testbed: logs are in %s\n", up.folder.dir);
     json_decref(settings);
     json_decref(parameters);

@@ -25,7 +25,7 @@ def scenario(name, text):
 
 def expect(what, got, code, *patterns):
     rc, out = got
-    missing = [p for p in patterns if not re.search(p, out)]
+    missing = [p for p in patterns if not re.search(p, out, re.M)]
     if rc != code or missing:
         failures.append(what)
         print(f"FAIL {what}: exit {rc} (wanted {code}), missing {missing}\n{out}")
@@ -52,7 +52,7 @@ with tempfile.TemporaryDirectory() as folder:
     expect("an unknown verb is an error at its line, with the nearest name", run("run", s), 1, r"verb\.lua:3", r"unknown name 'stpe' \(did you mean 'step'\?\)")
 
     s = scenario("option.lua", 'scenario { name = "t", tiemout = "5s" }\nfunction run() end\n')
-    expect("an unknown option is an error with the nearest name", run("run", s), 2, r"unknown option 'tiemout' \(did you mean 'timeout'\?\)")
+    expect("an unknown option is an error with the nearest name", run("run", s), 2, r"option\.lua:1: scenario: unknown option 'tiemout' \(did you mean 'timeout'\?\)")
 
     s = scenario("world.lua", body('os.execute("true")'))
     expect("a scenario does not reach the system", run("run", s), 1, r"unknown name 'os'")
@@ -95,14 +95,37 @@ with tempfile.TemporaryDirectory() as folder:
         failures.append("junit content")
         print(open(junit).read())
 
+    s = scenario("random.lua", body('note("x", 1)\ncheck(false, tostring(math.random(1000000)))'))
+    same = [run("run", "--seed", "7", s)[1] for _ in range(2)]
+    lucky = [re.search(r"^ +(\d+)$", text, re.M).group(1) for text in same]
+    if lucky[0] != lucky[1] or "(seed 7)" not in same[0]:
+        failures.append("seed")
+        print("FAIL seed", same)
+
+    code, text = run("run", bad, bad, bad)
+    folders = re.findall("traces and logs: (.*)", text)
+    if len(set(folders)) != 3 or not all(os.path.exists(f + "/.testbed-run") for f in folders):
+        failures.append("each failed case keeps its folder")
+        print(text)
+
+    expect("a method before its time", run("run", scenario("early.lua", body('local o = operator "red"\nlocal d = device { sim = o:sim() }\nd.sim:remove()'))), 1,
+           r"early\.lua:5", r"card is not running")
+
     out = os.path.join(folder, "out")
+    expect("--out that cannot be made", run("run", "--out", s + "/x", s), 3, r"random\.lua/x: cannot be used: Not a directory")
+    expect("--out without a name", run("run", "--out", "", s), 2, r"--out needs the name of a folder")
     expect("--out keeps the folder", run("run", "--out", out, scenario("p.lua", body('step "x"'))), 0)
     if not os.path.isdir(out):
         failures.append("--out")
     expect("--out is used again", run("run", "--out", out, scenario("p.lua", body('step "x"'))), 0)
+    expect("several cases get folders of their own", run("run", "--out", out, bad, bad), 1, r"out/01-t", r"out/02-t")
+    expect("and give way to a single one", run("run", "--out", out, bad), 1, r"logs: [^ ]*/out$")
+    if os.path.exists(os.path.join(out, "01-t")):
+        failures.append("--out holds what an earlier run left")
     precious = os.path.join(folder, "precious")
     os.mkdir(precious)
     open(os.path.join(precious, "file"), "w").close()
+    expect("--out with several cases never empties somebody's folder", run("run", "--out", precious, bad, bad), 3, r"not the folder of an earlier run")
     expect("--out never empties somebody's folder", run("run", "--out", precious, scenario("p.lua", body('step "x"'))), 3, r"not the folder of an earlier run")
 
     expect("no arguments: usage", run(), 2, r"Usage: testbed COMMAND")

@@ -28,6 +28,8 @@ void tb_loop_on_stop(struct tb_loop *l, tb_stop_fn *hook, void *arg);
  * after a signal. */
 int tb_loop_run(struct tb_loop *l);
 void tb_loop_stop(struct tb_loop *l, int exit_code); /* idempotent; the first code wins */
+/* The signal that told the loop to stop, or 0. */
+int tb_loop_signal(const struct tb_loop *l);
 
 /* ms times the environment's TB_TIMEOUT_FACTOR (0.001 … 1000, default 1), read once. */
 uint64_t tb_timeout_ms(uint64_t ms);

@@ -74,12 +74,23 @@ static void stop_from_a_callback_gives_the_exit_code(void **state) {
     assert_int_equal(p.fired, 1);
 }
 
+static int seen_signal;
+
+static void note_signal(void *arg) {
+    struct part *p = arg;
+
+    seen_signal = tb_loop_signal(p->loop);
+}
+
 static void signal_ends_in_order(void **state) {
     struct part p = {0};
 
     (void)state;
     part_start(&p, fire_and_raise);
+    assert_int_equal(tb_loop_signal(p.loop), 0);
+    tb_loop_on_stop(p.loop, note_signal, &p);
     assert_int_equal(tb_loop_run(p.loop), 0);
+    assert_int_equal(seen_signal, SIGTERM);
 }
 
 struct late {
