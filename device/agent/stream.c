@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -223,6 +224,12 @@ int dev_stream_tty(uv_loop_t *loop, const char *path, unsigned speed, struct dev
     fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
+    /* Two programs on one port would read each other's answers. */
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        r = errno == EWOULDBLOCK ? UV_EBUSY : -errno;
+        close(fd);
+        return r;
+    }
     if (tcgetattr(fd, &tio) < 0) {
         r = -errno;
         close(fd);

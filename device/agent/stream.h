@@ -19,7 +19,8 @@ struct dev_stream;
 int dev_stream_connect(struct dev_task *t, const char *address, uint64_t until,
                        struct dev_stream **ret) TB_CHECKED;
 
-/* A serial port or pseudo terminal, raw, with that speed (0: as it is). */
+/* A serial port or pseudo terminal, raw, with that speed (0: as it is), and ours alone among
+ * programs that lock it, as libiotsafe does: UV_EBUSY when another has it. */
 int dev_stream_tty(uv_loop_t *loop, const char *path, unsigned speed,
                    struct dev_stream **ret) TB_CHECKED;
 

@@ -1,6 +1,7 @@
 """iot-device as a program: a card in front of it, an MQTT server with TLS behind it.
 
 argv[1] is the bed of the card, see cardbed.py; classes to run may follow."""
+import fcntl
 import os
 import shutil
 import signal
@@ -297,6 +298,15 @@ class Cards(Device):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(self.events()[1]["sw"], "^6A8[0-9]$")
 
+    def test_serial_port_of_another_program(self):
+        if KIND != "pty":
+            self.skipTest("no serial port")
+        with open(self.bed.transport.removeprefix("at:"), "rb", buffering=0) as port:
+            fcntl.flock(port, fcntl.LOCK_EX)
+            done = self.once(tbtest.free_tcp_address())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("resource busy", done.stderr)
+
     def test_session_outlives_the_card_and_the_next_needs_it(self):
         if KIND == "fake":
             self.skipTest("the fake card cannot be put back")
@@ -319,7 +329,10 @@ class Cards(Device):
         broker = self.broker()
         _, ctl = self.device(broker.hub)
         ctl.expect("session")
-        self.bed.modem.kill()
+        if KIND == "pty":
+            self.bed.modem.stop()  # killed, its link would lead to a terminal that is somebody else's next
+        else:
+            self.bed.modem.kill()
         broker.stop()
         broker.start()
         while "card" not in self.failure(ctl)[0]:
