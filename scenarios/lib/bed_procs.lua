@@ -94,7 +94,8 @@ function Operator:sim(given)
   local store, out = tb.path("state/" .. name .. ".db"), tb.path("state/" .. name .. ".json")
   tool(name .. "-personalise", "sim-card", {
     "personalise", profile, "--store", store,
-    "--issuer-cert", self.cert, "--issuer-key", self.key, "--iccid", iccid, "--imsi", imsi, "--out", out })
+    "--issuer-cert", self.cert, "--issuer-key", self.key, "--server-ca", ca_state() .. "/ca/device.crt",
+    "--iccid", iccid, "--imsi", imsi, "--out", out })
   local made = tb.decode(tb.read(out)).cards[1]
   local own = identity(made)
   return new_sim {

@@ -4,6 +4,7 @@ import os
 import re
 import select
 import signal
+import ssl
 import subprocess
 import termios
 import time
@@ -100,6 +101,13 @@ class Up(tbtest.Case):
     def test_provider_is_loaded(self):
         p = subprocess.run(["openssl", "list", "-providers"], env=self.clients, stdout=subprocess.PIPE, text=True, timeout=WAIT)
         self.assertIn("iotsafe", p.stdout)
+
+    def test_the_card_holds_the_ca_of_the_hub(self):
+        """File 03: devices that read their trust anchor from the card, as wolfSSL's do, reach the hub."""
+        der = subprocess.run([tbtest.program("iotsafe"), "-t", "at:unix:" + self.bed["at"]["unix"], "read", "03", "-o", "-"],
+                             stdout=subprocess.PIPE, timeout=WAIT, check=True).stdout
+        with open(self.bed["ca"]) as f:
+            self.assertEqual(der, ssl.PEM_cert_to_DER_cert(f.read()))
 
     def test_openssl_s_client(self):
         for version in ("-tls1_3", "-tls1_2"):

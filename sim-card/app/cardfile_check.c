@@ -205,8 +205,7 @@ static int check_certificate(const struct cardfile *f, struct cardfile_entry *at
     const struct cardfile_entry *key;
 
     if (strcmp(at->name, "ca") == 0)
-        return refuse(f, at, e,
-                      "'ca' always means the issuer's own certificate; choose another name");
+        return refuse(f, at, e, "'ca' always means the CA of servers; choose another name");
     if (need(f, at, "key", e) < 0)
         return TB_EPARSE;
     key = cardfile_find(f, CARDFILE_KEY, at->key);

@@ -264,7 +264,10 @@ static void record_certificate(struct factory *fy, const struct made *m) {
 static int put_certificate(struct factory *fy, const struct cardfile_entry *at,
                            struct tb_buf *out) {
     const struct made *m = made_of(fy, CARDFILE_CERTIFICATE, at->certificate);
-    X509 *cert = m ? m->cert : fy->opt->issuer ? fy->opt->issuer->cert : NULL;
+    X509 *ca = fy->opt->server_ca ? fy->opt->server_ca
+               : fy->opt->issuer  ? fy->opt->issuer->cert
+                                  : NULL;
+    X509 *cert = m ? m->cert : ca;
     unsigned char *der = NULL;
     json_t *pem;
     int n;
@@ -272,7 +275,8 @@ static int put_certificate(struct factory *fy, const struct cardfile_entry *at,
     if (!cert)
         return tb_error_set(
             fy->e, TB_ENOTFOUND, fy->f->path, at->line,
-            "[file %s] wants the issuer's certificate: give --issuer-cert and --issuer-key",
+            "[file %s] wants the certificate of a CA: give --server-ca, or --issuer-cert and "
+            "--issuer-key",
             at->name);
     if (at->format == CARDFILE_PEM) {
         pem = card_json_pem(cert);

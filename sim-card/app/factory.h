@@ -8,6 +8,7 @@
 
 struct factory_options {
     const struct tb_pki_ca *issuer; /* NULL: certificates to issue are an error */
+    X509 *server_ca;                /* what "certificate = ca" is; NULL: the issuer's certificate */
     bool export_secrets;            /* put PSKs into the record */
 };
 

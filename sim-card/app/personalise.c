@@ -15,7 +15,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct options {
     struct tb_cli_common common;
-    char *store, *issuer_cert, *issuer_key, *iccid, *imsi, *out;
+    char *store, *issuer_cert, *issuer_key, *server_ca, *iccid, *imsi, *out;
     struct tb_strv set;
     bool force, export_secrets;
 };
@@ -27,6 +27,10 @@ static const struct tb_opt opts[] = {
      TB_OPT_STRING, offsetof(struct options, issuer_cert), NULL},
     {"issuer-key", 0, "FILE", "Its private key, PEM", TB_OPT_STRING,
      offsetof(struct options, issuer_key), NULL},
+    {"server-ca", 0, "FILE",
+     "Certificate of the CA that devices verify servers with, PEM: what 'certificate = ca' puts "
+     "into a file (default: the issuer's)",
+     TB_OPT_STRING, offsetof(struct options, server_ca), NULL},
     {"iccid", 0, "DIGITS", "Instead of the file's ICCID", TB_OPT_STRING,
      offsetof(struct options, iccid), NULL},
     {"imsi", 0, "DIGITS", "Instead of the file's IMSI", TB_OPT_STRING,
@@ -165,6 +169,8 @@ static int personalise(const struct options *opt, const char *card_file, struct 
         r = tb_pki_ca_load(opt->issuer_cert, opt->issuer_key, &ca, e);
         how.issuer = &ca;
     }
+    if (r == 0 && opt->server_ca)
+        r = tb_pki_cert_load(opt->server_ca, &how.server_ca, e);
     if (r == 0)
         r = factory_make(f, &how, made, &record, e);
     if (r == 0) {
@@ -173,6 +179,7 @@ static int personalise(const struct options *opt, const char *card_file, struct 
         json_decref(cards);
     }
     json_decref(record);
+    X509_free(how.server_ca);
     if (ca.cert)
         tb_pki_ca_done(&ca);
     card_nvm_free(made);

@@ -264,7 +264,7 @@ static void contradictions_are_refused(void **state) {
             "cannot agree");
     refused(t, IDENTITY APPLET "[key a]\nid=01\nvalue=empty\n[certificate c]\nkey=a\n", 9,
             "no value");
-    refused(t, IDENTITY APPLET "[certificate ca]\nkey = a\n", 6, "always means the issuer");
+    refused(t, IDENTITY APPLET "[certificate ca]\nkey = a\n", 6, "always means the CA");
     refused(t, IDENTITY APPLET "[secret s]\nid = 01\nhex = 00\nrandom = 5\n", 6,
             "exclude each other");
     refused(t, IDENTITY APPLET "[file f]\nid = 01\n", 6, "needs 'capacity'");

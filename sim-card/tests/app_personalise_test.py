@@ -50,6 +50,15 @@ class Made(cardtest.CardCase):
         self.assertTrue(cardtest.verifies(self, pem, digest, link.sign(digest, key_id, algorithm), *options))
         self.assertFalse(cardtest.verifies(self, pem, os.urandom(32), link.sign(digest, key_id, algorithm), *options))
 
+    def test_devices_may_verify_servers_with_another_ca(self):
+        other = self.path("other.pem")
+        cardtest.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                         self.path("other.key"), "-out", other, "-subj", "/CN=Service CA", "-days", "30")
+        link = self.up("factory.card", "--server-ca", other)
+        link.select(cardtest.GSMA)
+        self.assertEqual(link.read_file("03"), cardtest.openssl("x509", "-in", other, "-outform", "DER"))
+        self.check_certificate(self.record["certificates"][0], self.key("client"))
+
     def test_factory_card_serves_every_well_known_aid(self):
         link = self.up("factory.card")
         self.assertEqual([(a["aid"], a["profile"]) for a in self.record["applets"]], [
@@ -303,6 +312,10 @@ class Refused(cardtest.CardCase):
         self.refused(self.CARD + "[key k]\nid=01\nfrom=bp.key\n", "not of the type")
         self.ca()
         self.refused(self.CARD + "[key k]\nid=01\n[certificate c]\nkey=k\nfrom=ca.pem\n", "for another key")
+
+    def test_the_server_ca_has_to_be_a_certificate(self):
+        self.refused(self.CARD + "[file f]\nid=01\ncertificate=ca\n", "nothing-here.pem", "--server-ca",
+                     "nothing-here.pem")
 
     def test_issuing_needs_an_issuer(self):
         text = self.CARD + "[key k]\nid=01\n[certificate c]\nkey=k\n"
