@@ -18,10 +18,18 @@ struct dev_bridge {
     size_t connect_n;           /* bytes of the CONNECT at the front of local */
 };
 
+/* The i-th is none any more: taken, or to be dropped. */
+static struct dev_stream *take_candidate(struct dev_bridge *b, size_t i) {
+    struct dev_stream *s = b->candidate[i];
+
+    for (; i + 1 < CANDIDATES; i++)
+        b->candidate[i] = b->candidate[i + 1];
+    b->candidate[i] = NULL;
+    return s;
+}
+
 static void drop_candidate(struct dev_bridge *b, size_t i) {
-    dev_stream_reset(b->candidate[i]);
-    memmove(&b->candidate[i], &b->candidate[i + 1], (CANDIDATES - 1 - i) * sizeof b->candidate[0]);
-    b->candidate[CANDIDATES - 1] = NULL;
+    dev_stream_reset(take_candidate(b, i));
 }
 
 static void on_accept(struct tb_listener *l, void *user) {
@@ -111,10 +119,7 @@ int dev_bridge_wait(struct dev_bridge *b, uint64_t until) {
         for (i = 0; i < CANDIDATES && b->candidate[i];) {
             r = judge(b, b->candidate[i], &b->connect_n);
             if (r == 1) {
-                b->local = b->candidate[i];
-                memmove(&b->candidate[i], &b->candidate[i + 1],
-                        (CANDIDATES - 1 - i) * sizeof b->candidate[0]);
-                b->candidate[CANDIDATES - 1] = NULL;
+                b->local = take_candidate(b, i);
                 stop_listening(b);
                 return 0;
             }

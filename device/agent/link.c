@@ -238,7 +238,7 @@ static int parse(struct link *l, const char *spec, struct tb_error *e) {
 
     if (strlen(spec) >= sizeof text)
         return bad(e, "…", "too long");
-    strcpy(text, spec);
+    snprintf(text, sizeof text, "%s", spec);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         size_t n = strlen(kinds[i].prefix);
 

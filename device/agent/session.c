@@ -264,7 +264,7 @@ static int relay(struct dev_session *s, struct dev_bridge *bridge, struct dev_ch
             return 0;
         if (r == TB_ECLOSED) {
             /* paho's reason is on its way through the queue */
-            while (!s->mqtt_ended && (r = dev_task_wait(&s->task, 0)) == 0)
+            while (!s->mqtt_ended && dev_task_wait(&s->task, 0) == 0)
                 ;
             dev_fail(why, "%s", s->mqtt_why[0] ? s->mqtt_why : "mqtt: no answer to keep-alive");
             return TB_EPROTO;

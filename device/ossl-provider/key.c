@@ -2,6 +2,7 @@
 #include <openssl/core_object.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "provider.h"
@@ -18,7 +19,7 @@ static EVP_PKEY *pub_from_point(struct isp_provider *prov, const char *group,
     EVP_PKEY *pub = NULL;
 
     memcpy(copy, point, sizeof copy);
-    strcpy(name, group);
+    snprintf(name, sizeof name, "%s", group);
     params[0] = OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0);
     params[1] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, copy, sizeof copy);
     params[2] = OSSL_PARAM_construct_end();
@@ -104,11 +105,12 @@ void isp_key_free(struct isp_key *key) {
 int isp_key_hand_over(struct isp_key *key, OSSL_CALLBACK *cb, void *arg) {
     int type = OSSL_OBJECT_PKEY, ok;
     char data_type[] = "EC";
+    void *reference = key;
     /* The receiver (keymgmt's load) takes the pointer out of this very variable. */
     const OSSL_PARAM params[] = {
         OSSL_PARAM_int(OSSL_OBJECT_PARAM_TYPE, &type),
         OSSL_PARAM_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, data_type, sizeof data_type - 1),
-        OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_REFERENCE, (void *)&key, sizeof key),
+        OSSL_PARAM_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &reference, sizeof reference),
         OSSL_PARAM_END,
     };
 

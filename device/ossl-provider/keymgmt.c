@@ -30,9 +30,9 @@ static int has(const void *keydata, int selection) {
 static void *load(const void *reference, size_t size) {
     struct isp_key *key;
 
-    if (size != sizeof key)
+    if (size != sizeof(void *))
         return NULL;
-    key = *(struct isp_key *const *)reference;
+    key = *(void *const *)reference;
     return key ? isp_key_ref(key) : NULL;
 }
 

@@ -47,37 +47,38 @@ static void take_hex(struct argp_state *state, const char *text, struct iotsafe_
 
 static error_t parse_option(int key, char *arg, struct argp_state *state) {
     struct options *o = state->input;
-    size_t n = arg ? strlen(arg) : 0;
+    const char *text = arg ? arg : ""; /* every option has one */
+    size_t n = strlen(text);
 
     switch (key) {
     case OPT_ID:
-        take_hex(state, arg, &o->uri.ref);
+        take_hex(state, text, &o->uri.ref);
         o->uri.has_ref = true;
         return 0;
     case OPT_LABEL:
         if (n < 1 || n > sizeof o->uri.ref.label)
             argp_error(state, "a label has 1 to 60 bytes");
-        memcpy(o->uri.ref.label, arg, n);
+        memcpy(o->uri.ref.label, text, n);
         o->uri.ref.label_len = (uint8_t)n;
         o->uri.has_ref = true;
         return 0;
     case OPT_READER:
         if (n < 1 || n >= sizeof o->uri.reader)
             argp_error(state, "a reader name has 1 to 63 bytes");
-        strcpy(o->uri.reader, arg);
+        memcpy(o->uri.reader, text, n);
         return 0;
     case OPT_PUBLIC_ID:
-        take_hex(state, arg, &o->public_ref);
+        take_hex(state, text, &o->public_ref);
         o->has_public_ref = true;
         return 0;
     case OPT_CERT:
-        o->cert = arg;
+        o->cert = text;
         return 0;
     case OPT_TRANSPORT:
-        o->transport = arg;
+        o->transport = text;
         return 0;
     case 'o':
-        o->out = arg;
+        o->out = text;
         return 0;
     case ARGP_KEY_ARG:
         return ARGP_ERR_UNKNOWN;
