@@ -18,6 +18,21 @@ if(CCACHE)
   set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
 endif()
 
+# tb_glob(VAR pattern…): the files, sorted. CMake runs again when one comes into or leaves their folders. Unlike with
+# CONFIGURE_DEPENDS the build does not look for new files each time, and `ninja -n` tells whether there is something to do.
+function(tb_glob var)
+  set(found "")
+  foreach(pattern IN LISTS ARGN)
+    file(GLOB files ${pattern})
+    cmake_path(GET pattern PARENT_PATH folders)
+    file(GLOB folders ${folders})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${folders})
+    list(APPEND found ${files})
+  endforeach()
+  list(SORT found)
+  set(${var} ${found} PARENT_SCOPE)
+endfunction()
+
 add_library(tb_options INTERFACE)
 target_compile_options(tb_options INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes

@@ -1,5 +1,6 @@
--- A card that left the factory with its final credential. The device comes up and proves its identity with a key that never
--- leaves the card; its message reaches the broker under that identity, and a command finds the way back.
+-- A card that left the factory with its final credential. The device comes up and proves its identity with a
+-- key that never leaves the card; its message reaches the broker under that identity, and a command finds the
+-- way back.
 scenario {
   name    = "factory-final",
   tags    = { "smoke", "provisioning" },
@@ -34,6 +35,8 @@ function run(case)
   dev:expect("message", { topic = "devices/" .. dev.id .. "/command", payload = "blink" }, "10s")
 
   note("identity", seen.identity)
-  note("handshake", { version = seen.version, cipher = seen.cipher, apdus = mine.apdus, bytes_out = mine.bytes_out,
-    bytes_in = mine.bytes_in, us = mine.handshake_us, signatures = counters.sign })
+  note("handshake", {
+    version = seen.version, cipher = seen.cipher, us = mine.handshake_us, signatures = counters.sign,
+    apdus = mine.apdus, bytes_out = mine.bytes_out, bytes_in = mine.bytes_in,
+  })
 end

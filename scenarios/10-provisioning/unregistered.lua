@@ -1,5 +1,6 @@
--- The counterpart of factory-final: the same card from the same factory, but its certificate never reached the registry. The hub
--- refuses it inside the handshake and says why; the device reports it with one clear error and does not get through.
+-- The counterpart of factory-final: the same card from the same factory, but its certificate never reached
+-- the registry. The hub refuses it inside the handshake and says why; the device reports it with one clear
+-- error and does not get through.
 scenario {
   name    = "unregistered",
   tags    = { "smoke", "provisioning", "negative" },

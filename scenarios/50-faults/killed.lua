@@ -1,5 +1,5 @@
--- One part after the other dies without warning in the middle of a run. The others say what happened, keep their own service, and
--- the device is back as soon as the part is: nobody has to be restarted by hand.
+-- One part after the other dies without warning in the middle of a run. The others say what happened, keep
+-- their own service, and the device is back as soon as the part is: nobody has to be restarted by hand.
 scenario {
   name    = "killed",
   tags    = { "faults" },

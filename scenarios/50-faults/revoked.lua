@@ -1,5 +1,5 @@
--- A credential is revoked while its device is connected: the session ends at once, and the device does not come back, not even with the
--- session it could resume.
+-- A credential is revoked while its device is connected: the session ends at once, and the device does not
+-- come back, not even with the session it could resume.
 scenario {
   name    = "revoked",
   tags    = { "smoke", "faults", "negative" },

@@ -1,4 +1,5 @@
--- A card of a factory whose CA the hub does not trust is refused inside the handshake, with the alert for an unknown CA.
+-- A card of a factory whose CA the hub does not trust is refused inside the handshake, with the alert for an
+-- unknown CA.
 scenario {
   name    = "wrong-ca",
   tags    = { "faults", "negative" },

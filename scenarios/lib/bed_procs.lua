@@ -1,4 +1,5 @@
--- The process bed: each actor a daemon on loopback, each seam its real protocol. Gives the verbs operator, hub, device and sim.
+-- The process bed: each actor a daemon on loopback, each seam its real protocol. Gives the verbs operator,
+-- hub, device and sim.
 local kit = ...
 local tb, options, milliseconds, class = kit.tb, kit.options, kit.milliseconds, kit.class
 
@@ -77,7 +78,9 @@ local sim_options = { profile = 1, register = 1 }
 local function identity(made)
   local certificate = (made.certificates or {})[1]
   if not certificate then return {} end
-  local found = { certificate = certificate.pem, fingerprint = certificate.fingerprint, cert_id = certificate.files[1].id }
+  local found = {
+    certificate = certificate.pem, fingerprint = certificate.fingerprint, cert_id = certificate.files[1].id,
+  }
   for _, key in ipairs(made.keys or {}) do
     if key.name == certificate.key then found.key_id = key.id end
   end
@@ -99,9 +102,9 @@ function Operator:sim(given)
   local made = tb.decode(tb.read(out)).cards[1]
   local own = identity(made)
   return new_sim {
-    name = name, iccid = iccid, imsi = imsi, id = iccid, store = store, file = out, register = o.register ~= false,
-    fingerprint = own.fingerprint or "", certificate = own.certificate or false, cert_id = own.cert_id or "02",
-    key_id = own.key_id or "01", card = false, running = false, vpcd = false,
+    name = name, iccid = iccid, imsi = imsi, id = iccid, store = store, file = out,
+    register = o.register ~= false, fingerprint = own.fingerprint or "",
+    certificate = own.certificate or false, cert_id = own.cert_id or "02", key_id = own.key_id or "01", card = false, vpcd = false,
   }
 end
 
@@ -142,7 +145,9 @@ local the_hub
 local function hub(given)
   local o = options("hub", given, hub_options)
   if the_hub then error("one hub per scenario", 0) end
-  local self = { name = "hub", ready = false, id = false, trust = o.trust or {}, state = ca_state(), args = false }
+  local self = {
+    name = "hub", ready = false, id = false, trust = o.trust or {}, state = ca_state(), args = false,
+  }
   for _, op in ipairs(self.trust) do
     tool("ca-trust-" .. op.name, "iot-hub", { "ca", "trust", op.name, "--state", self.state })
   end
@@ -160,11 +165,14 @@ function Hub:counters() return ask(self.id, "hub", { verb = "counters" }) end
 
 -- What the SIM maker's output file tells about this card goes into the registry.
 function Hub:import(sim) ask(self.id, "hub", { verb = "import", file = sim.file }) end
-function Hub:revoke(fingerprint) return ask(self.id, "hub", { verb = "revoke", fingerprint = fingerprint }) end
+function Hub:revoke(fingerprint)
+  return ask(self.id, "hub", { verb = "revoke", fingerprint = fingerprint })
+end
 
 -- Sends a command to a device, as a cloud application would.
 function Hub:command(device, payload)
-  ask(self.id, "hub", { verb = "publish", topic = ("devices/%s/command"):format(device.id), payload = payload })
+  local topic = ("devices/%s/command"):format(device.id)
+  ask(self.id, "hub", { verb = "publish", topic = topic, payload = payload })
 end
 
 function Hub:kill()
@@ -180,7 +188,10 @@ function Hub:kill_broker() tb.kill_pid(ask(self.id, "hub", { verb = "state" }).b
 -- ---- the device: modem, card and device program ----
 
 local Device, new_device = class "device"
-local device_options = { stack = { "openssl" }, link = { "csim", "cgla" }, tls = { "1.2", "1.3" }, sim = 1, model = 1, port = { "unix", "pty", "tcp" } }
+local device_options = {
+  stack = { "openssl" }, link = { "csim", "cgla" }, tls = { "1.2", "1.3" }, port = { "unix", "pty", "tcp" },
+  sim = 1, model = 1,
+}
 
 local function device(given)
   local o = options("device", given, device_options)
@@ -188,14 +199,16 @@ local function device(given)
     local ok = o[key] == nil
     for _, value in ipairs(device_options[key]) do ok = ok or o[key] == value end
     if not ok then
-      error(("device: %s = '%s' is not built; there is: %s"):format(key, tostring(o[key]), table.concat(device_options[key], ", ")), 0)
+      error(("device: %s = '%s' is not built; there is: %s"):format(key, tostring(o[key]),
+        table.concat(device_options[key], ", ")), 0)
     end
   end
   if not o.sim then error("device: it needs a sim", 0) end
   local n = fresh_name "device"
   local self = new_device {
-    name = n, modem_name = n:gsub("device", "modem"), sim = o.sim, id = o.sim.id, tls = o.tls or "1.3", link = o.link or "csim",
-    port = o.port or "unix", model = o.model or "generic", modem = false, agent = false, modem_ready = false, vpcd_port = "0",
+    name = n, modem_name = n:gsub("device", "modem"), sim = o.sim, id = o.sim.id, tls = o.tls or "1.3",
+    link = o.link or "csim", port = o.port or "unix", model = o.model or "generic",
+    modem = false, agent = false, modem_ready = false, vpcd_port = "0",
   }
   if self.sim.register and the_hub then the_hub:import(self.sim) end
   return self
@@ -204,8 +217,8 @@ end
 function Device:modem_on()
   local sock = tb.sock(self.modem_name .. ".at")
   self.modem, self.modem_ready = daemon(self.modem_name, "sim-modem", {
-    "--vpcd", "127.0.0.1:" .. self.vpcd_port, "--at-pty", tb.sock(self.modem_name .. ".pty"), "--at-tcp", "127.0.0.1:0",
-    "--at-unix", sock, "--model", self.model })
+    "--vpcd", "127.0.0.1:" .. self.vpcd_port, "--at-pty", tb.sock(self.modem_name .. ".pty"),
+    "--at-tcp", "127.0.0.1:0", "--at-unix", sock, "--model", self.model })
   -- A modem that comes back is found where it was.
   self.vpcd_port = self.modem_ready.vpcd:match(":(%d+)$")
 end
@@ -224,9 +237,11 @@ end
 -- connect = false: the device program is up, but does not open its session yet.
 function Device:agent_on(connect)
   local args = {
-    "--link", link_spec(self), "--hub", the_hub.ready.mqtts, "--server-name", "localhost", "--ca", the_hub.state .. "/ca/device.crt",
-    "--cert", "card:" .. self.sim.cert_id, "--key", "card:" .. self.sim.key_id, "--client-id", self.id, "--tls", self.tls,
-    "--subscribe", ("devices/%s/command"):format(self.id), "--keylog", tb.path("tls.keys"), "--reconnect-min", "200", "--reconnect-max", "2000",
+    "--link", link_spec(self), "--hub", the_hub.ready.mqtts, "--server-name", "localhost",
+    "--ca", the_hub.state .. "/ca/device.crt", "--cert", "card:" .. self.sim.cert_id,
+    "--key", "card:" .. self.sim.key_id, "--client-id", self.id, "--tls", self.tls,
+    "--subscribe", ("devices/%s/command"):format(self.id), "--keylog", tb.path("tls.keys"),
+    "--reconnect-min", "200", "--reconnect-max", "2000",
   }
   if connect == false then args[#args + 1] = "--no-connect" end
   self.agent = daemon(self.name, "iot-device", args)
@@ -258,7 +273,9 @@ end
 
 function Device:expect(name, fields, timeout) return wait_event(self.name, name, fields, timeout, 10000) end
 function Device:never(name, fields, timeout) wait_event(self.name, name, fields, timeout, 1000, true) end
-function Device:expect_modem(name, fields, timeout) return wait_event(self.modem_name, name, fields, timeout, 10000) end
+function Device:expect_modem(name, fields, timeout)
+  return wait_event(self.modem_name, name, fields, timeout, 10000)
+end
 
 -- Ends the session; the device opens a new one.
 function Device:reconnect()
@@ -269,7 +286,8 @@ end
 function Device:connect() ask(self.agent, self.name, { verb = "connect" }) end
 function Device:disconnect() ask(self.agent, self.name, { verb = "disconnect" }) end
 function Device:publish(topic, payload)
-  ask(self.agent, self.name, { verb = "publish", topic = ("devices/%s/%s"):format(self.id, topic), payload = payload })
+  topic = ("devices/%s/%s"):format(self.id, topic)
+  ask(self.agent, self.name, { verb = "publish", topic = topic, payload = payload })
 end
 function Device:kill_modem()
   tb.kill(running(self.modem, self.modem_name), 9)

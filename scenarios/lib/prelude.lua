@@ -1,12 +1,13 @@
--- The verbs' Lua half. The runner calls this file once per case with the primitives written in C, the settings of the run and the
--- texts of the linked-in scripts; it returns load(file), which gives the scenario's declaration and its main function.
+-- The verbs' Lua half. The runner calls this file once per case with the primitives written in C, the
+-- settings of the run and the texts of the linked-in scripts; it returns load(file), which gives the
+-- scenario's declaration and its main function.
 local tb, settings, scripts = ...
 
 -- ---- help for authors: errors at their line, with the nearest name ----
 
 -- Edits between two words; two letters swapped count as one.
 local function distance(a, b)
-  local before, last, row = {}, {}, {}
+  local last, row, before = {}, {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
     before, last, row = last, row, { [0] = i }
@@ -72,7 +73,8 @@ end
 if settings.seed then math.randomseed(settings.seed) end
 
 local kit = {
-  tb = tb, settings = settings, options = options, milliseconds = milliseconds, class = class, nearest = nearest,
+  tb = tb, settings = settings, options = options, milliseconds = milliseconds, class = class,
+  nearest = nearest,
 }
 
 local bed = assert(load(scripts.bed_procs, "@bed_procs.lua"))(kit)
@@ -118,7 +120,8 @@ local function verbs(declared)
 end
 
 local harmless = {
-  "assert", "ipairs", "math", "next", "pairs", "select", "string", "table", "tonumber", "tostring", "type", "utf8",
+  "assert", "ipairs", "math", "next", "pairs", "select", "string", "table", "tonumber", "tostring", "type",
+  "utf8",
 }
 
 local function environment(declared)

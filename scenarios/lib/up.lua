@@ -1,4 +1,5 @@
--- `testbed up`: a hub, a factory-personalised card behind a modem and an idle device, until the user ends it. Prints where everything is.
+-- `testbed up`: a hub, a factory-personalised card behind a modem and an idle device, until the user ends it.
+-- Prints where everything is.
 local kit, bed = ...
 local tb, settings = kit.tb, kit.settings
 
@@ -26,7 +27,8 @@ end
 
 -- The provider's own commented example is what the bed uses.
 local values = { ISP_MODULE = settings.module, ISP_TRANSPORT = "at:" .. dev.modem_ready.at.unix }
-local conf = write("openssl.cnf", (tb.read(tb.source("device/ossl-provider/openssl.cnf.in")):gsub("@([A-Z_]+)@", values)))
+local example = tb.read(tb.source("device/ossl-provider/openssl.cnf.in"))
+local conf = write("openssl.cnf", (example:gsub("@([A-Z_]+)@", values)))
 
 -- For a shell.
 local function quoted(text)
@@ -37,8 +39,10 @@ local at = dev.modem_ready.at
 local bed_json = {
   at = { pty = at.pty, tcp = at.tcp, unix = at.unix:gsub("^unix:", "") },
   vpcd = dev.modem_ready.vpcd,
-  ctl = { card = tb.sock(sim.name .. ".ctl"), modem = tb.sock(dev.modem_name .. ".ctl"), device = tb.sock(dev.name .. ".ctl"),
-    hub = tb.sock("hub.ctl") },
+  ctl = {
+    card = tb.sock(sim.name .. ".ctl"), modem = tb.sock(dev.modem_name .. ".ctl"),
+    device = tb.sock(dev.name .. ".ctl"), hub = tb.sock("hub.ctl"),
+  },
   hub = { mqtts = cloud.ready.mqtts },
   openssl_conf = conf, key_ref = key, client_cert = cert, ca = cloud.state .. "/ca/device.crt",
   device_id = dev.id, run_dir = tb.path("x"):sub(1, -3),
@@ -50,18 +54,23 @@ if settings.json then
   tb.line(tb.encode(bed_json))
 else
   local rows = {
-    { "AT port", at.pty .. "   (any terminal: picocom " .. at.pty .. ")" }, { "", "tcp:" .. at.tcp .. "   " .. at.unix },
+    { "AT port", at.pty .. "   (any terminal: picocom " .. at.pty .. ")" },
+    { "", "tcp:" .. at.tcp .. "   " .. at.unix },
     { "hub MQTT/TLS", cloud.ready.mqtts }, { "device id", dev.id }, { "run folder", bed_json.run_dir },
   }
   for _, row in ipairs(rows) do tb.line(("  %-14s %s"):format(row[1], row[2])) end
   tb.line("")
   if key then
     tb.line("Any OpenSSL program with the key in the card:")
-    tb.line(("  OPENSSL_CONF=%s \\\n    openssl s_client -cert %s \\\n    -key %s \\\n    -CAfile %s -connect %s"):format(quoted(conf),
-      quoted(cert), quoted(key), quoted(bed_json.ca), cloud.ready.mqtts))
+    tb.line(("  OPENSSL_CONF=%s \\"):format(quoted(conf)))
+    tb.line(("    openssl s_client -cert %s \\"):format(quoted(cert)))
+    tb.line(("    -key %s \\"):format(quoted(key)))
+    tb.line(("    -CAfile %s -connect %s"):format(quoted(bed_json.ca), cloud.ready.mqtts))
   end
   tb.line("Send an APDU, an AT command, ask a daemon:")
-  tb.line("  ./testbed apdu 00A4040007A0000005590010    ./testbed at 'AT+CIMI'    ./testbed ctl card counters")
+  tb.line("  ./testbed apdu 00A4040007A0000005590010")
+  tb.line("  ./testbed at 'AT+CIMI'")
+  tb.line("  ./testbed ctl card counters")
   tb.line("")
   tb.line("Ctrl-C ends it.")
 end
