@@ -103,8 +103,9 @@ function Operator:sim(given)
   local own = identity(made)
   return new_sim {
     name = name, iccid = iccid, imsi = imsi, id = iccid, store = store, file = out,
-    register = o.register ~= false, certificate = own.certificate or false, fingerprint = own.fingerprint or "",
-    cert_id = own.cert_id or "02", key_id = own.key_id or "01", card = false, vpcd = false,
+    register = o.register ~= false, certificate = own.certificate or false,
+    fingerprint = own.fingerprint or "", cert_id = own.cert_id or "02", key_id = own.key_id or "01",
+    card = false, vpcd = false,
   }
 end
 
