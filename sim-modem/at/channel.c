@@ -33,6 +33,15 @@ void at_settings_factory(const struct at_channel *ch, struct at_settings *ret) {
     };
 }
 
+void at_settings_restore(struct at_channel *ch) {
+    if (!ch->m->has_stored) {
+        at_settings_factory(ch, &ch->set);
+        return;
+    }
+    ch->set = ch->m->stored;
+    ch->set.echo = ch->set.echo && !(ch->flags & AT_CHANNEL_NO_ECHO);
+}
+
 /* ---- Results ---- */
 
 static void put_final(struct at_channel *ch, const char *text) {
@@ -75,6 +84,13 @@ static void put_error(struct at_channel *ch, int result) {
     put_final(ch, text);
 }
 
+static void restart_if_due(struct at_channel *ch) {
+    if (!ch->restart)
+        return;
+    ch->restart = false;
+    modem_restart(ch->m);
+}
+
 static void final(struct at_channel *ch, int result) {
     ch->busy = false;
     if (result != AT_OK)
@@ -84,6 +100,7 @@ static void final(struct at_channel *ch, int result) {
     else
         put_error(ch, result);
     at_urc_flush(ch);
+    restart_if_due(ch);
 }
 
 /* ---- Execution ---- */
@@ -215,12 +232,7 @@ struct at_channel *at_channel_new(struct modem *m, const char *name, unsigned fl
     ch->user = user;
     snprintf(ch->name, sizeof ch->name, "%s", name);
     at_line_init(&ch->line, (uint8_t *)(ch + 1), limit);
-    if (m->has_stored) {
-        ch->set = m->stored;
-        ch->set.echo = ch->set.echo && !(flags & AT_CHANNEL_NO_ECHO);
-    } else {
-        at_settings_factory(ch, &ch->set);
-    }
+    at_settings_restore(ch);
     *m->channels_end = ch;
     m->channels_end = &ch->next;
     if (!(flags & AT_CHANNEL_EMPTY))
@@ -238,12 +250,14 @@ void at_channel_attached(struct at_channel *ch) {
 static void abandon(struct at_channel *ch) {
     struct modem *m = ch->m;
 
+    ch->attached = false;
     at_timer_stop(m, &ch->typing);
     at_timer_stop(m, &ch->delay);
     sim_forget(m, ch);
     at_line_abort(&ch->line);
     ch->busy = ch->on_card = ch->waits_for_sim = ch->stalled = ch->refused = false;
     ch->typed_n = ch->urc_n = 0;
+    restart_if_due(ch);
     if (m->out_ch == ch) {
         m->out_ch = NULL;
         m->out.n = 0;
@@ -253,7 +267,6 @@ static void abandon(struct at_channel *ch) {
 void at_channel_hangup(struct at_channel *ch) {
     modem_enter(ch->m);
     abandon(ch);
-    ch->attached = false;
     modem_leave(ch->m);
 }
 

@@ -42,6 +42,7 @@ struct at_channel {
     bool busy;             /* a line is being executed */
     bool on_card;          /* …and its command waits for the card */
     bool waits_for_sim;    /* …which has to be ready first */
+    bool restart;          /* the modem starts again when the line is done */
     bool stalled;          /* the TE does not read */
     bool refused;          /* input was left with the caller */
     struct at_timer delay; /* quirk latency-at */
@@ -105,6 +106,8 @@ int at_submit(struct at_channel *ch, void (*run)(struct modem *, struct sim_task
               const char *what);
 
 void at_settings_factory(const struct at_channel *ch, struct at_settings *ret);
+/* As stored by &W, or else factory settings; echo stays off where it starts off. */
+void at_settings_restore(struct at_channel *ch);
 
 /* Parameter helpers for handlers. All return 1 when the parameter was there, 0 when it was left out
  * (*ret untouched), or the result to end the command with. */

@@ -99,6 +99,7 @@ static bool may_speak(const struct at_channel *ch) {
 static void speak(struct at_channel *ch) {
     size_t at = 0;
 
+    at_timer_stop(ch->m, &ch->typing);
     while (at < ch->urc_n) {
         at_info(ch, "%s", ch->urc + at);
         at += strlen(ch->urc + at) + 1;

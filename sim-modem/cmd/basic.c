@@ -71,13 +71,10 @@ int cmd_accept(struct modem *m, struct at_channel *ch, struct at_args args) {
 int cmd_z(struct modem *m, struct at_channel *ch, struct at_args args) {
     uint8_t profile;
 
-    (void)args;
+    (void)m, (void)args;
     if (number(ch, 1, &profile) != AT_OK)
         return AT_ERROR;
-    if (m->has_stored)
-        ch->set = m->stored;
-    else
-        at_settings_factory(ch, &ch->set);
+    at_settings_restore(ch);
     return AT_OK;
 }
 

@@ -51,26 +51,6 @@ int cmd_qsimstat(struct modem *m, struct at_channel *ch, struct at_args args) {
     return AT_OK;
 }
 
-static void restart(struct modem *m) {
-    m->net.mode = 0;
-    m->net.detached = false;
-    net_drop_contexts(m, "ME");
-    for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
-        bool echo =
-            ch->set.echo; /* the port's own; a TE that turned it off would not understand itself */
-
-        if (m->has_stored)
-            ch->set = m->stored;
-        else
-            at_settings_factory(ch, &ch->set);
-        ch->set.echo = echo;
-    }
-    m->boot_shown = false;
-    sim_set_power(m, m->sim.state == SIM_OFF ? SIM_POWER_ON : SIM_POWER_RESET);
-    if (m->sim.state == SIM_ABSENT)
-        modem_boot_messages(m);
-}
-
 int cmd_cfun(struct modem *m, struct at_channel *ch, struct at_args args) {
     uint32_t fun = 1, reset = 0;
     int r;
@@ -92,7 +72,7 @@ int cmd_cfun(struct modem *m, struct at_channel *ch, struct at_args args) {
     if (fun == 0)
         sim_set_power(m, SIM_POWER_OFF);
     else if (reset)
-        restart(m);
+        ch->restart = true; /* after OK, which still comes in the old settings */
     else
         sim_set_power(m, SIM_POWER_ON);
     net_update(m);
@@ -104,10 +84,11 @@ int cmd_qpowd(struct modem *m, struct at_channel *ch, struct at_args args) {
     uint32_t how = 1;
     int r = at_only_uint(args.rest, 0, 1, &how);
 
+    (void)m;
     if (r < 0)
         return r;
     at_urc(ch, "POWERED DOWN");
-    restart(m);
+    ch->restart = true;
     return AT_OK;
 }
 

@@ -27,24 +27,12 @@ static bool take_secret(struct at_channel *ch, const char *digits) {
     return true;
 }
 
-static int pin_result(struct modem *m, struct at_channel *ch, uint16_t sw) {
-    if (tb_sw_success(sw) && sw != TB_SW_ADMIN_DONE) {
-        if (ch->op.pin.ins == INS_DISABLE)
-            m->sim.pin_enabled = false;
-        if (ch->op.pin.ins == INS_ENABLE)
-            m->sim.pin_enabled = true;
-        if (m->sim.pin != SIM_PIN_READY &&
-            (ch->op.pin.ins == INS_VERIFY || ch->op.pin.ins == INS_UNBLOCK)) {
-            m->sim.pin = SIM_PIN_READY;
-            sim_boot_again(m);
-        }
+/* What it means for the state of the PIN has been seen already: sim_observe_pin(). */
+static int pin_result(uint16_t sw) {
+    if (tb_sw_success(sw) && sw != TB_SW_ADMIN_DONE)
         return AT_OK;
-    }
-    if (sw == 0x63C0 || sw == TB_SW_BLOCKED) {
-        if (ch->op.pin.ins != INS_UNBLOCK && m->sim.pin == SIM_PIN_REQUIRED)
-            m->sim.pin = SIM_PUK_REQUIRED;
+    if (sw == 0x63C0 || sw == TB_SW_BLOCKED)
         return AT_CME(CME_SIM_PUK);
-    }
     if ((sw & 0xFFF0) == 0x63C0)
         return AT_CME(CME_WRONG_PASSWORD);
     return AT_CME(CME_NOT_ALLOWED);
@@ -61,7 +49,7 @@ static void pin_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
         return;
     }
     tb_wipe(m->sim.cmd_mem, 32);
-    r = pin_result(m, ch, sim_sw(rsp));
+    r = pin_result(sim_sw(rsp));
     sim_release(m);
     at_finish(ch, r);
 }

@@ -152,6 +152,8 @@ static int check_needs(struct modem *m, struct at_channel *ch, unsigned needs) {
     if (!(needs & AT_NEEDS_SIM))
         return AT_OK;
     r = sim_check(m);
+    if (r == AT_OK && (needs & AT_NEEDS_PIN) && m->sim.boot.active) /* a PIN was just given */
+        r = m->quirks.sim_busy_error ? AT_CME(CME_SIM_BUSY) : AT_PENDING;
     ch->waits_for_sim = r == AT_PENDING;
     if (r == AT_OK && (needs & AT_NEEDS_PIN) && m->sim.pin != SIM_PIN_READY)
         r = AT_CME(m->sim.pin == SIM_PIN_REQUIRED ? CME_SIM_PIN : CME_SIM_PUK);

@@ -75,15 +75,38 @@ void modem_event(struct modem *m, const char *name, const char *text) {
 
 /* ---- Card ---- */
 
-/* Lines about the card that nobody asked for, by profile. */
-static void sim_urcs(struct modem *m, bool present) {
+/* What +CPIN has to say unasked. While a card is being read, that it is not ready. */
+static const char *pin_text(const struct modem *m) {
+    static const char *const state[] = {"READY", "SIM PIN", "SIM PUK"};
+    static const char absent[] = "NOT INSERTED";
+    bool by_name = m->quirks.sim_urc == MODEM_SIM_URC_CPIN;
+
+    if (m->sim.state == SIM_READY)
+        return state[m->sim.pin];
+    if (by_name && (m->sim.state == SIM_ABSENT || m->pin_told == absent))
+        return absent;
+    return "NOT READY";
+}
+
+/* Lines about the card that nobody asked for, by profile; after power-up also the last of the boot
+ * messages. */
+static void sim_urcs(struct modem *m) {
+    bool present = m->sim.state != SIM_ABSENT, slot_news = present != m->slot_told;
+    const char *pin = pin_text(m);
+    bool pin_news = !m->pin_told || strcmp(pin, m->pin_told) != 0;
+    bool boot = m->boot_pin && m->sim.state == SIM_READY;
+
+    m->slot_told = present;
+    m->pin_told = pin;
+    if (boot && m->sim.pin == SIM_PIN_READY)
+        m->boot_pin = false;
     for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
-        if (m->quirks.sim_urc == MODEM_SIM_URC_CPIN) {
-            at_urc(ch, present ? "+CPIN: READY" : "+CPIN: NOT INSERTED");
-        } else if (m->quirks.sim_urc == MODEM_SIM_URC_QUECTEL && ch->set.qsimstat) {
+        bool wanted = m->quirks.sim_urc == MODEM_SIM_URC_QUECTEL && ch->set.qsimstat;
+
+        if (slot_news && wanted)
             at_urc(ch, "+QSIMSTAT: 1,%d", present);
-            at_urc(ch, present ? "+CPIN: READY" : "+CPIN: NOT READY");
-        }
+        if (pin_news && (wanted || boot || m->quirks.sim_urc == MODEM_SIM_URC_CPIN))
+            at_urc(ch, "+CPIN: %s", pin);
     }
 }
 
@@ -95,20 +118,36 @@ void modem_boot_messages(struct modem *m) {
         at_urc(ch, "RDY");
         at_urc(ch, "APP RDY");
         at_urc(ch, "+CFUN: %u", m->fun);
-        if (m->sim.state == SIM_READY && m->sim.pin == SIM_PIN_READY)
-            at_urc(ch, "+CPIN: READY");
+        if (m->sim.state == SIM_READY)
+            at_urc(ch, "+CPIN: %s", pin_text(m));
     }
+    m->boot_pin = m->boot_shown && (m->sim.state != SIM_READY || m->sim.pin != SIM_PIN_READY);
+}
+
+void modem_restart(struct modem *m) {
+    m->net.mode = 0;
+    m->net.detached = false;
+    net_drop_contexts(m, "ME");
+    for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
+        bool echo =
+            ch->set.echo; /* the port's own; a TE that turned it off would not understand itself */
+
+        at_settings_restore(ch);
+        ch->set.echo = echo;
+    }
+    m->boot_shown = false;
+    sim_set_power(m, m->sim.state == SIM_OFF ? SIM_POWER_ON : SIM_POWER_RESET);
+    net_update(m);
+    modem_boot_messages(m);
 }
 
 void modem_sim_changed(struct modem *m) {
     bool usable = m->sim.state == SIM_READY;
 
-    if (usable != m->sim_usable) {
-        m->sim_usable = usable;
-        sim_urcs(m, usable);
-        if (usable && !m->announced)
-            modem_event(m, "card-inserted", m->sim.iccid);
-        m->announced |= usable;
+    sim_urcs(m);
+    if (usable && !m->announced) {
+        m->announced = true;
+        modem_event(m, "card-inserted", m->sim.iccid);
     }
     net_update(m);
     for (struct at_channel *ch = m->channels; usable && ch; ch = ch->next)

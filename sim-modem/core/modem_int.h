@@ -17,10 +17,12 @@ struct modem {
     struct at_channel *channels, **channels_end;
     struct at_settings stored; /* &W */
     bool has_stored;
-    bool sim_usable; /* what was told last */
-    bool announced;  /* …this card's coming was */
-    bool boot_shown; /* somebody saw the boot messages since power-up */
-    uint64_t lines;  /* quirk drop-every counts them */
+    bool announced;       /* this card's coming was */
+    bool slot_told;       /* what +QSIMSTAT and… */
+    const char *pin_told; /* …+CPIN said last, unasked; static */
+    bool boot_shown;      /* somebody saw the boot messages since power-up */
+    bool boot_pin;        /* …but for +CPIN: READY, the card was not that far */
+    uint64_t lines;       /* quirk drop-every counts them */
 
     struct at_timer *timers;
     bool timers_changed;
@@ -48,3 +50,5 @@ void modem_leave(struct modem *m);
 void modem_sim_changed(struct modem *m);
 void modem_event(struct modem *m, const char *name, const char *text);
 void modem_boot_messages(struct modem *m);
+/* The module starts again: settings as stored, network from the beginning, card reset. */
+void modem_restart(struct modem *m);

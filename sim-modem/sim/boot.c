@@ -180,7 +180,9 @@ static enum step learn(struct sim *s, enum step at, struct tb_span rsp) {
         } else if (!good) {
             s->usim_n = 0;
         }
-        return s->usim_n ? PIN : PROFILE;
+        /* The PIN that was just given is not asked for: many cards tell attempts left in any case.
+         */
+        return s->again ? IMSI : s->usim_n ? PIN : PROFILE;
     case PIN:
         learn_pin_state(s, sw);
         break;
@@ -290,7 +292,6 @@ static void done(struct modem *m) {
         sim_poll_start(m);
     }
     modem_sim_changed(m);
-    modem_boot_messages(m);
 }
 
 static void run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
@@ -313,7 +314,7 @@ void sim_boot(struct modem *m, struct tb_span atr) {
     s->dir_n = 0;
     s->usim_n = 0;
     s->pin = SIM_PIN_READY;
-    s->pin_enabled = s->pin_known = false;
+    s->pin_enabled = s->pin_known = s->again = false;
     s->boot = (struct sim_task){.run = run, .what = "boot", .active = true};
     s->task = &s->boot;
     run(m, s->task, TB_SPAN_NONE);
@@ -330,6 +331,7 @@ void sim_boot_again(struct modem *m) {
 
     if (t->active)
         return;
+    m->sim.again = true;
     t->run = run_again;
     sim_submit_first(m, t);
 }

@@ -1,16 +1,7 @@
 #include "core/modem_int.h"
 #include "sim.h"
 
-enum {
-    P1_OPEN = 0x00,
-    P1_CLOSE = 0x80,
-    BY_FID = 0x00,
-    BY_AID = 0x04,
-    BY_PATH = 0x08,
-    INS_VERIFY = 0x20,
-    INS_UNBLOCK = 0x2C,
-    INS_DISABLE = 0x26
-};
+enum { P1_OPEN = 0x00, P1_CLOSE = 0x80, BY_FID = 0x00, BY_AID = 0x04, BY_PATH = 0x08 };
 
 void sim_channels_clear(struct modem *m) {
     struct sim *s = &m->sim;
@@ -138,43 +129,34 @@ static void closed(struct modem *m, unsigned n) {
         m->sim.chan[n] = (struct sim_lchan){0};
 }
 
-/* A PIN went through behind our back: what it kept from us can be read now. */
-static void verified(struct modem *m, const struct tb_apdu *a) {
-    if (a->p2 == 0x01 && a->data.n > 0 && m->sim.pin != SIM_PIN_READY && (m->sim.flags & SIM_TE)) {
-        m->sim.pin = SIM_PIN_READY;
-        sim_boot_again(m);
-    }
-}
-
 void sim_observe(struct modem *m, struct tb_span cmd, struct tb_span rsp) {
     struct tb_cla c = {0};
     struct tb_span data;
     struct tb_apdu a;
     uint16_t sw;
 
-    if (cmd.p[1] != TB_INS_MANAGE_CHANNEL && cmd.p[1] != TB_INS_SELECT && cmd.p[1] != INS_VERIFY &&
-        cmd.p[1] != INS_UNBLOCK && cmd.p[1] != INS_DISABLE)
+    if (cmd.p[1] != TB_INS_MANAGE_CHANNEL && cmd.p[1] != TB_INS_SELECT &&
+        !sim_is_pin_command(cmd.p[1]))
         return;
-    if (tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) < 0 || tb_rapdu_parse(rsp, &data, &sw) < 0 ||
-        !carried_out(sw))
+    if (tb_apdu_parse(cmd, TB_APDU_TRAILING, &a) < 0 || tb_rapdu_parse(rsp, &data, &sw) < 0)
         return;
     if (a.cla != 0xA0 && !tb_cla_parse(a.cla, &c))
         return;
-    switch (a.ins) {
-    case TB_INS_MANAGE_CHANNEL:
-        if (a.p1 == P1_OPEN && (a.p2 || data.n == 1))
-            opened(m, a.p2 ? a.p2 : data.p[0]);
-        else if (a.p1 == P1_CLOSE)
-            closed(m, a.p2 ? a.p2 : c.channel);
-        break;
-    case TB_INS_SELECT:
+    if (sim_is_pin_command(a.ins)) {
+        sim_observe_pin(m, &a, sw);
+        return;
+    }
+    if (!carried_out(sw))
+        return;
+    if (a.ins == TB_INS_SELECT) {
         if (c.channel == 0)
             selected_basic(m, cmd, &a);
         else if (a.p1 == BY_AID)
             selected_logical(m, c.channel);
-        break;
-    default:
-        verified(m, &a);
+    } else if (a.p1 == P1_OPEN && (a.p2 || data.n == 1)) {
+        opened(m, a.p2 ? a.p2 : data.p[0]);
+    } else if (a.p1 == P1_CLOSE) {
+        closed(m, a.p2 ? a.p2 : c.channel);
     }
 }
 

@@ -365,12 +365,9 @@ void sim_inserted(struct modem *m) {
 
     if (s->state != SIM_ABSENT)
         lost(m, SIM_ABSENT);
-    if (m->fun == 0) {
-        s->state = SIM_OFF;
-        return;
-    }
-    s->state = SIM_BOOTING;
-    s->want = SIM_POWER_ON;
+    s->state = m->fun == 0 ? SIM_OFF : SIM_BOOTING;
+    s->want = m->fun == 0 ? SIM_POWER_KEEP : SIM_POWER_ON;
+    modem_sim_changed(m);
 }
 
 void sim_removed(struct modem *m) {
@@ -389,11 +386,13 @@ void sim_set_power(struct modem *m, enum sim_power what) {
         s->awaiting = awaiting; /* its answer still comes, and belongs to nobody */
         s->want = SIM_POWER_OFF;
     } else if (what == SIM_POWER_ON && s->state == SIM_OFF) {
-        s->state = SIM_BOOTING;
-        s->want = SIM_POWER_ON;
+        s->state = SIM_BOOTING; /* a card that was not told of its power-down yet has to feel it */
+        s->want = s->want == SIM_POWER_OFF ? SIM_POWER_RESET : SIM_POWER_ON;
     } else if (what == SIM_POWER_RESET && s->state != SIM_OFF) {
         if (s->task == &s->boot) /* begins anew after its present exchange */
             sim_release(m);
+        else if (s->boot.active)
+            dequeue(m, &s->boot);
         s->state = SIM_BOOTING;
         s->want = SIM_POWER_RESET;
         modem_sim_changed(m);

@@ -111,6 +111,7 @@ struct sim {
     enum sim_pin pin;
     bool pin_enabled;
     bool pin_known; /* the card told about its PIN */
+    bool again;     /* boot goes through the USIM once more, a PIN was given */
 
     uint8_t cmd_mem[TB_APDU_MAX_CMD];
     uint8_t got_mem[TB_APDU_MAX_RSP + 2];
@@ -164,6 +165,9 @@ void sim_close_orphans(struct modem *m); /* queues the closer if there are any *
 unsigned sim_open_count(const struct modem *m);
 void sim_select_reset(struct modem *m, struct tb_span select);
 void sim_select_replayed(struct modem *m, struct tb_span cmd, struct tb_span rsp);
+/* pin.c: the state of PIN1 after a command of one of its five instructions, whoever sent it. */
+bool sim_is_pin_command(uint8_t ins);
+void sim_observe_pin(struct modem *m, const struct tb_apdu *cmd, uint16_t sw);
 /* True when the selection on channel 0 must be replayed before cmd. */
 bool sim_select_stale(const struct modem *m, struct tb_span cmd);
 

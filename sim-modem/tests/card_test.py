@@ -158,6 +158,31 @@ class RealCard(ModemCase, cardtest.CardCase):
         self.ctl.expect("at-client", state="gone")
         self.assertIn("+CCHO: 1", self.te().at('+CCHO="%s"' % GSMA))  # its channel is free again
 
+    def test_a_card_with_a_pin(self):
+        with open(os.path.join(cardtest.PROFILES, "factory.card"), encoding="utf-8") as f:
+            card = f.read() + "\n[pin pin1]\npin = 1234\npuk = 12345678\nenabled = yes\n"
+        self.bed(card=self.write("locked.card", card))
+        te = self.te()
+        te.at("+CMEE=1")
+        pin = lambda: te.at("+CPIN?").split("\r\n")[1]  # noqa: E731
+        self.assertEqual(pin(), "+CPIN: SIM PIN")
+        self.assertEqual(te.at("+CIMI"), "\r\n+CME ERROR: 11\r\n")
+        self.assertEqual(te.csim("0020000100"), ("", "63C3"))
+        self.assertEqual(te.at('+CPIN="9999"'), "\r\n+CME ERROR: 16\r\n")
+        self.assertEqual(te.csim("0020000100"), ("", "63C2"))
+        imsi = "\r\n%s\r\n\r\nOK\r\n" % self.record["imsi"]
+        te.send('AT+CPIN="1234"\rAT+CIMI\r')  # typed ahead: read from the card only now
+        self.assertEqual((te.final(), te.final()), ("\r\nOK\r\n", imsi))
+        self.assertEqual(pin(), "+CPIN: READY")
+        self.assertIn("+CREG: 0,1", te.at("+CREG?"))
+        self.assertEqual(te.at('+CFUN=0;+CFUN=1'), "\r\nOK\r\n")  # the power was off: it is asked for again
+        self.assertEqual(pin(), "+CPIN: SIM PIN")
+        self.assertEqual([te.at('+CPIN="9999"') for _ in range(3)],
+                         ["\r\n+CME ERROR: %d\r\n" % n for n in (16, 16, 12)])
+        self.assertEqual(pin(), "+CPIN: SIM PUK")
+        self.assertEqual(te.at('+CPIN="12345678","4321"'), "\r\nOK\r\n")
+        self.assertEqual((pin(), te.at("+CIMI")), ("+CPIN: READY", imsi))
+
     def test_removed_and_inserted(self):
         self.bed()
         te = self.te()

@@ -83,6 +83,73 @@ static void a_pin_through_csim_counts(void **state) {
     says("AT+CPIN?;+CIMI\r", INFO("+CPIN: READY") INFO("001010123456789") OK);
 }
 
+/* A card tells how many attempts are left whether the PIN was given or not (TS 102 221 11.1.9.1).
+ */
+static const struct bed_pair tells_attempts[] = {
+    {"00A40004023F0000", MF}, {"0020000100", "63C3"},
+    {"0020000108*", "9000"},  {"002400011039*", "63C0"},
+    {"00280001*", "9000"},    {"00260001*", "9000"},
+    {"002C000110*", "9000"},  {NULL, NULL}};
+
+static void a_given_pin_is_not_asked_for_again(void **state) {
+    (void)state;
+    insert_locked(tells_attempts);
+    says("AT+CPIN?\r", INFO("+CPIN: SIM PIN") OK);
+    says("AT+CPIN=\"1234\"\r", OK);
+    says("AT+CPIN?;+CIMI\r", INFO("+CPIN: READY") INFO("001010123456789") OK);
+}
+
+static void what_the_pin_opens_is_read_before_it_is_shown(void **state) {
+    (void)state;
+    insert_locked(locked);
+    b->extra = tells_attempts;
+    b->hold = true;
+    says("AT+CPIN=\"1234\";+CIMI\r", "");
+    bed_answer(b, "9000");
+    b->hold = false;
+    bed_run(b);
+    assert_string_equal(bed_read(b, 0), INFO("001010123456789") OK);
+}
+
+static void pins_handled_through_csim_show(void **state) {
+    (void)state;
+    insert_locked(tells_attempts);
+    says("AT+CSIM=26,\"002600010831323334FFFFFFFF\"\r", INFO("+CSIM: 4,\"9000\"") OK);
+    says("AT+CPIN?;+CLCK=\"SC\",2\r", INFO("+CPIN: READY") INFO("+CLCK: 0") OK);
+    says("AT+CSIM=26,\"002800010831323334FFFFFFFF\"\r", INFO("+CSIM: 4,\"9000\"") OK);
+    says("AT+CPIN?;+CLCK=\"SC\",2\r", INFO("+CPIN: READY") INFO("+CLCK: 1") OK);
+    b->extra = (const struct bed_pair[]){{"0020000108*", "63C0"}, {NULL, NULL}};
+    says("AT+CSIM=26,\"002000010830303030FFFFFFFF\"\r", INFO("+CSIM: 4,\"63C0\"") OK);
+    says("AT+CPIN?\r", INFO("+CPIN: SIM PUK") OK);
+    says("AT+CIMI\r", INFO("+CME ERROR: 12"));
+}
+
+static void a_pin_blocked_by_changing_it_is_blocked(void **state) {
+    (void)state;
+    insert_locked(tells_attempts);
+    says("AT+CPIN=\"1234\"\r", OK);
+    says("AT+CPWD=\"SC\",\"9999\",\"1234\"\r", INFO("+CME ERROR: 12"));
+    says("AT+CPIN?;+CREG?\r", INFO("+CPIN: SIM PUK") INFO("+CREG: 0,0") OK);
+    says("AT+CPIN=\"12345678\",\"1234\"\r", OK);
+    says("AT+CPIN?;+CREG?;+CIMI\r",
+         INFO("+CPIN: READY") INFO("+CREG: 0,1") INFO("001010123456789") OK);
+}
+
+static void a_restart_right_after_the_pin_forgets_nobody(void **state) {
+    (void)state;
+    insert_locked(tells_attempts);
+    bed_attach(b, 1, AT_CHANNEL_NO_ECHO);
+    b->hold = true;
+    says("AT+CPIN=\"1234\";+CFUN=1,1\r", "");
+    at_channel_input(b->port[1].ch, tb_span_str("AT+CSIM=8,\"80CB0000\"\r"));
+    bed_answer(b, "9000");
+    b->hold = false;
+    bed_run(b);
+    assert_string_equal(bed_read(b, 0), OK);
+    assert_string_equal(bed_read(b, 1), INFO("+CSIM: 4,\"6A82\"") OK);
+    says("AT+CPIN?\r", INFO("+CPIN: SIM PIN") OK);
+}
+
 static void a_card_that_hides_its_pin_state(void **state) {
     (void)state;
     insert_locked((const struct bed_pair[]){
@@ -134,6 +201,11 @@ int main(void) {
         TEST(wrong_pins_lead_to_the_puk),
         TEST(malformed_secrets_never_reach_the_card),
         TEST(a_pin_through_csim_counts),
+        TEST(a_given_pin_is_not_asked_for_again),
+        TEST(what_the_pin_opens_is_read_before_it_is_shown),
+        TEST(pins_handled_through_csim_show),
+        TEST(a_pin_blocked_by_changing_it_is_blocked),
+        TEST(a_restart_right_after_the_pin_forgets_nobody),
         TEST(a_card_that_hides_its_pin_state),
         TEST(attempts_left),
         TEST(locks_and_passwords),

@@ -152,6 +152,37 @@ static void card_urcs_by_profile(void **state) {
     assert_string_equal(bed_read(b, 0), "");
 }
 
+static const struct bed_pair locked[] = {
+    {"00A40004023F0000", "621D8202782183023F00A5038001718A01058B032F0601C606900180830101 9000"},
+    {"0020000100", "63C3"},
+    {"0020000108*", "9000"},
+    {NULL, NULL}};
+
+static void a_locked_card_is_not_called_ready(void **state) {
+    (void)state;
+    says("AT+QSIMSTAT=1\r", OK);
+    modem_card_removed(b->m, "test");
+    bed_read(b, 0);
+    b->extra = locked;
+    bed_insert(b);
+    assert_string_equal(bed_read(b, 0), INFO("+QSIMSTAT: 1,1") INFO("+CPIN: SIM PIN"));
+    says("AT+CPIN=\"1234\"\r", OK INFO("+CPIN: READY"));
+}
+
+static void a_card_without_power_is_still_inserted(void **state) {
+    (void)state;
+    says("AT+QSIMSTAT=1\r", OK);
+    says("AT+CFUN=0\r", OK INFO("+CPIN: NOT READY"));
+    says("AT+QSIMSTAT?\r", INFO("+QSIMSTAT: 1,1") OK);
+    says("AT+CFUN=1\r", OK INFO("+CPIN: READY"));
+    assert_int_equal(modem_card_reset(b->m), 0);
+    bed_run(b);
+    assert_string_equal(bed_read(b, 0), INFO("+CPIN: NOT READY") INFO("+CPIN: READY"));
+    says("AT+CFUN=0\r", OK INFO("+CPIN: NOT READY"));
+    modem_card_removed(b->m, "test");
+    assert_string_equal(bed_read(b, 0), INFO("+QSIMSTAT: 1,0"));
+}
+
 #define BOOT INFO("RDY") INFO("APP RDY") INFO("+CFUN: 1") INFO("+CPIN: READY")
 
 static void boot_messages_reach_the_first_te(void **state) {
@@ -169,6 +200,49 @@ static void boot_messages_reach_the_first_te(void **state) {
     assert_string_equal(bed_read(b, 1), ""); /* power-up is over */
     says("AT+CFUN=1,1\r", OK BOOT);
     assert_string_equal(bed_read(b, 1), BOOT);
+}
+
+static void a_card_that_comes_later_completes_them(void **state) {
+    struct modem_quirks q = bed_quirks((const char *const[]){"boot-urc", "quectel", NULL});
+
+    (void)state;
+    bed_free(b);
+    b = bed_bare(&q);
+    b->extra = locked;
+    bed_attach(b, 0, AT_CHANNEL_NO_ECHO);
+    modem_card_inserted(b->m);
+    assert_string_equal(bed_read(b, 0), INFO("RDY") INFO("APP RDY") INFO("+CFUN: 1"));
+    bed_run(b);
+    assert_string_equal(bed_read(b, 0), INFO("+CPIN: SIM PIN"));
+    says("AT+CPIN=\"1234\"\r", OK INFO("+CPIN: READY"));
+    assert_int_equal(modem_card_reset(b->m), 0);
+    bed_run(b);
+    assert_string_equal(bed_read(b, 0), ""); /* power-up is over, nobody asked */
+}
+
+static void a_restart_speaks_the_language_it_was_asked_in(void **state) {
+    (void)state;
+    says("ATV0\r", "0\r");
+    says("AT+CFUN=1,1\r", "0\r");
+    says("AT\r", OK);
+    says("ATS3=33\r", "!\nOK!\n");
+    says("AT+CFUN=1,1!", "!\nOK!\n");
+    says("AT\r", OK);
+}
+
+static void the_clock_of_a_half_typed_line_starts_anew(void **state) {
+    (void)state;
+    says("AT+CREG=1\r", OK);
+    says("A", "");
+    modem_set_registration(b->m, MODEM_REG_SEARCHING);
+    bed_advance(b, 1500);
+    says("T\r", OK INFO("+CREG: 2"));
+    says("A", "");
+    modem_set_registration(b->m, MODEM_REG_HOME);
+    bed_advance(b, 1999);
+    assert_string_equal(bed_read(b, 0), "");
+    bed_advance(b, 1);
+    assert_string_equal(bed_read(b, 0), INFO("+CREG: 1"));
 }
 
 static void nobody_is_told_on_an_empty_port(void **state) {
@@ -194,6 +268,11 @@ int main(void) {
         TEST(those_too_many_are_counted),
         TEST(v0_frames_them_differently),
         TEST(card_urcs_by_profile),
+        TEST(a_locked_card_is_not_called_ready),
+        TEST(a_card_without_power_is_still_inserted),
+        TEST(a_card_that_comes_later_completes_them),
+        TEST(a_restart_speaks_the_language_it_was_asked_in),
+        TEST(the_clock_of_a_half_typed_line_starts_anew),
         TEST(boot_messages_reach_the_first_te),
         TEST(nobody_is_told_on_an_empty_port),
     };
