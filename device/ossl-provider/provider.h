@@ -58,7 +58,8 @@ void isp_raise_at(const struct isp_provider *prov, const char *file, int line, c
     isp_raise_at((prov), __FILE__, __LINE__, __func__, (reason), __VA_ARGS__)
 
 /* ---- keys (key.c) ---- */
-struct isp_key { /* never changes after isp_key_new(), so it is shared by counting */
+struct isp_key { /* never changes after isp_key_new(), so it is shared by counting; pub is NULL in
+                    one that libcrypto made and filled with nothing */
     struct isp_provider
         *prov; /* outlives the key: libcrypto holds the provider for each EVP_PKEY */
     struct isp_uri uri;

@@ -110,6 +110,10 @@ static int init(struct signature *s, struct isp_key *key, const OSSL_PARAM param
         isp_raise(s->prov, ISP_R_STATE, "no key");
         return 0;
     }
+    if (key && signing && !key->secret) {
+        isp_raise(s->prov, ISP_R_STATE, "it is a public key");
+        return 0;
+    }
     if (key) {
         isp_key_ref(key);
         isp_key_free(s->key);

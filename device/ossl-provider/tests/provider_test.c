@@ -99,6 +99,55 @@ static void tells_group_and_point(void **state) {
     EVP_PKEY_free(key);
 }
 
+/* A program that looks at the error queue after the next failure, or as nginx at once, would take
+ * what is left there for its own. */
+static void what_succeeds_leaves_no_error(void **state) {
+    struct bed *bed = *state;
+    const unsigned char *p = bed->card[0].cert;
+    X509 *x = X509_new_ex(bed->ctx, NULL);
+    EVP_PKEY *key, *ephemeral;
+    uint8_t sig[80];
+    size_t n;
+
+    ERR_clear_error();
+    key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    assert_int_equal(ERR_peek_error(), 0);
+    assert_non_null(d2i_X509(&x, &p, (long)bed->card[0].cert_len));
+    assert_int_equal(X509_check_private_key(x, key), 1);
+    assert_int_equal(ERR_peek_error(), 0);
+    assert_int_equal(EVP_PKEY_eq(key, X509_get0_pubkey(x)), 1);
+    assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(x), key), 1);
+    assert_int_equal(ERR_peek_error(), 0);
+    n = sign_text(bed, key, "SHA256", "x", sig, sizeof sig);
+    assert_true(n > 0);
+    assert_verifies(key, "SHA256", "x", sig, n);
+    assert_int_equal(ERR_peek_error(), 0);
+    ephemeral = EVP_PKEY_Q_keygen(bed->ctx, NULL, "EC", "P-256");
+    assert_non_null(ephemeral);
+    assert_int_equal(EVP_PKEY_eq(ephemeral, key), 0);
+    assert_int_equal(ERR_peek_error(), 0);
+    EVP_PKEY_free(ephemeral);
+    EVP_PKEY_free(key);
+    X509_free(x);
+}
+
+/* Nobody else's key is drawn into this provider, however it is asked. */
+static void keys_of_others_stay_where_they_are(void **state) {
+    struct bed *bed = *state;
+    EVP_PKEY *soft = EVP_PKEY_Q_keygen(bed->ctx, NULL, "EC", "P-256"), *key = NULL;
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(bed->ctx, "EC", "provider=iotsafe");
+    OSSL_PARAM *params = NULL;
+
+    assert_non_null(ctx);
+    assert_int_equal(EVP_PKEY_todata(soft, EVP_PKEY_KEYPAIR, &params), 1);
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_true(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) <= 0);
+    assert_null(key);
+    OSSL_PARAM_free(params);
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(soft);
+}
+
 static void private_half_is_never_exported(void **state) {
     struct isp_bed *bed = *state;
     EVP_PKEY *key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
@@ -402,6 +451,8 @@ int main(void) {
         BED_TEST(key_with_public_half_loads_without_the_card),
         BED_TEST(key_without_public_half_asks_the_card),
         BED_TEST(tells_group_and_point),
+        BED_TEST(what_succeeds_leaves_no_error),
+        BED_TEST(keys_of_others_stay_where_they_are),
         BED_TEST(private_half_is_never_exported),
         BED_TEST(copies_are_the_same_key),
         BED_TEST(bad_references_are_refused),
