@@ -1,5 +1,6 @@
 #include "card.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,7 @@ static void describe(char *dst, size_t cap, const struct iotsafe_ref *ref) {
 static bool run(struct isp_provider *prov, const struct isp_uri *uri, const struct op *op) {
     struct outcome o = {0};
     char object[256], sw[128] = "";
+    int saved_errno = errno;
 
     if (prov->card.config_error) {
         isp_raise(prov, ISP_R_CONFIG, "%s", prov->card.config_error);
@@ -214,6 +216,7 @@ static bool run(struct isp_provider *prov, const struct isp_uri *uri, const stru
     } else {
         run_own(prov, op, &o);
     }
+    errno = saved_errno; /* python takes what it finds there for the cause of OpenSSL's failure */
     if (o.r >= 0)
         return true;
     if (o.reason) {

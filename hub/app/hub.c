@@ -1,10 +1,13 @@
 #include "app/hub.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tb/child.h"
 #include "tb/hex.h"
@@ -337,9 +340,30 @@ static void name_own_files(struct hub_options *o) {
         abort();
 }
 
+/* Two hubs on one folder would take each other's broker away. The kernel lets go of the lock when
+ * this process ends, however it ends. */
+static int lock_state(struct hub *h, struct tb_error *e) {
+    char *path;
+    int err = 0;
+
+    if (asprintf(&path, "%s/lock", h->opt.state) < 0)
+        abort();
+    h->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (h->lock_fd < 0)
+        err = tb_error_set(e, -errno, path, 0, "%s", strerror(errno));
+    else if (flock(h->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        err = tb_error_set(e, errno == EWOULDBLOCK ? TB_ESTATE : -errno, h->opt.state, 0, "%s",
+                           errno == EWOULDBLOCK ? "another iot-hub serves this state folder"
+                                                : strerror(errno));
+    free(path);
+    return err;
+}
+
 int hub_start(struct hub *h, struct tb_error *e) {
     int err = hub_registry_open(h->opt.state, &h->registry, e);
 
+    if (err == 0)
+        err = lock_state(h, e);
     if (err < 0)
         return err;
     name_own_files(&h->opt);
@@ -354,4 +378,6 @@ int hub_start(struct hub *h, struct tb_error *e) {
 void hub_done(struct hub *h) {
     hub_sessions_free(h->sessions);
     hub_registry_close(h->registry);
+    if (h->lock_fd >= 0)
+        close(h->lock_fd);
 }

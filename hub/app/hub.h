@@ -36,6 +36,7 @@ struct hub {
     struct tb_deadline recheck; /* runs hub_recheck() in a turn of its own */
     uint64_t seen_generation;   /* of the registry, by live sessions */
     struct hub_counters counters;
+    int lock_fd; /* of DIR/lock; -1: none */
     bool ready, stopping;
 };
 

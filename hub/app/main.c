@@ -107,7 +107,7 @@ static int serve(struct hub *h) {
 }
 
 static int run(int argc, char **argv) {
-    struct hub h = {0};
+    struct hub h = {.lock_fd = -1};
     struct tb_strv args;
     int code;
 

@@ -105,14 +105,15 @@ static void refuse(struct hub_session *s, const struct tb_mqtt_connect *c, uint8
     end(s, reason);
 }
 
-/* The access rules of broker_config.c. */
+/* The access rules of broker_config.c: devices/ID/#, and "#" includes the level above it (3.1.1:
+ * 4.7.1.2). */
 static bool is_own_topic(const struct hub_session *s, struct tb_span topic) {
     static const struct tb_span prefix = {(const uint8_t *)"devices/", 8};
     const struct tb_span id = tb_span_str(s->peer.cred.device);
 
     return tb_span_starts(topic, prefix) &&
            tb_span_starts(tb_span_sub(topic, prefix.n, SIZE_MAX), id) &&
-           topic.n > prefix.n + id.n && topic.p[prefix.n + id.n] == '/';
+           (topic.n == prefix.n + id.n || topic.p[prefix.n + id.n] == '/');
 }
 
 static void see_publish(struct hub_session *s, const struct tb_mqtt_seen *seen) {

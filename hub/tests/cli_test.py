@@ -122,9 +122,20 @@ class Commands(HubCase):
 
     def test_a_port_that_is_taken_is_named(self):
         hub = self.hub()
+        other = self.path("other")
+        self.assertEqual(tbtest.run("iot-hub", "ca", "init", "--state", other).returncode, 0)
         self.assertIn("cannot listen at " + hub.ready["mqtts"],
-                      self.fails("--state", self.state, "--mqtts", hub.ready["mqtts"], "--ctl", self.socket("second")))
+                      self.fails("--state", other, "--mqtts", hub.ready["mqtts"]))
         self.device(hub)
+
+    def test_a_state_folder_has_one_hub(self):
+        hub = self.hub()
+        for args in ([], ["--ctl", self.socket("second")]):
+            self.assertIn("another iot-hub serves this state folder",
+                          self.fails("--state", self.state, "--mqtts", "127.0.0.1:0", *args))
+        self.device(hub)
+        hub.kill()
+        self.device(self.hub())
 
 
 class Control(HubCase):

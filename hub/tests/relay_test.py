@@ -29,6 +29,18 @@ class Identity(HubCase):
             self.events.expect("publish", topic="devices/%s/telemetry" % ICCID, payload="mine", device=ICCID)
             self.events.expect("publish-denied", topic="devices/admin/telemetry", device=ICCID)
 
+    def test_events_agree_with_the_broker_on_what_is_a_devices_own(self):
+        hub = self.hub()
+        spectator = self.spectator(hub)
+        with self.device(hub) as m:
+            for topic in ("devices/%s0/x" % ICCID, "devices/" + ICCID[:-1], "$share/g/devices/%s/x" % ICCID):
+                m.publish(topic, b"not mine")
+                self.events.expect("publish-denied", topic=topic)
+            for topic in ("devices/" + ICCID, "devices/%s/" % ICCID, "devices/%s/x" % ICCID):
+                m.publish(topic, b"mine")
+                self.events.expect("publish", topic=topic)
+                self.assertTrue(spectator.packet()[1].endswith(topic.encode() + b"mine"))
+
     def test_one_device_does_not_hear_another(self):
         other = self.issue(OTHER)
         self.import_card(OTHER, other)

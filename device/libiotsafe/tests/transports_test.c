@@ -325,6 +325,36 @@ static void at_on_every_kind_of_line_in_pieces_of_any_size(void **state) {
     }
 }
 
+/* A port that another program keeps is told as that, in time, both when it is opened and later; and
+ * what the other program waits for is not thrown away by opening. */
+static void a_port_that_another_keeps_is_busy(void **state) {
+    struct peer p = {.where = PTY};
+    struct iotsafe_transport *t;
+    char err[200] = "";
+    struct iotsafe *c;
+    uint8_t buf[4];
+    int other;
+
+    (void)state;
+    start(&p, "at");
+    with_timeout(&p);
+    c = open_spec(p.spec);
+    expect_random(c, 100);
+    other = open(p.path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(other >= 0);
+    assert_int_equal(flock(other, LOCK_EX), 0);
+    assert_int_equal(iotsafe_random(c, buf, sizeof buf), IOTSAFE_E_BUSY);
+    assert_int_equal(write(other, "AT\r", 3), 3);
+    assert_int_equal(iotsafe_transport_open(p.spec, &t, err, sizeof err), IOTSAFE_E_BUSY);
+    assert_non_null(strstr(err, "another program has it"));
+    assert_int_equal(read(other, buf, sizeof buf), sizeof buf); /* of CR LF OK CR LF */
+    assert_memory_equal(buf, "\r\nOK", 4);
+    close(other);
+    expect_random(c, 100);
+    iotsafe_close(c);
+    stop(&p);
+}
+
 static void a_late_answer_is_not_the_next_commands(void **state) {
     struct peer p = {.where = UNIX, .mute_at = 4};
     struct iotsafe *c;
@@ -683,6 +713,7 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_on_every_kind_of_line_in_pieces_of_any_size),
+        cmocka_unit_test(a_port_that_another_keeps_is_busy),
         cmocka_unit_test(a_late_answer_is_not_the_next_commands),
         cmocka_unit_test(a_broken_line_is_dialled_again),
         cmocka_unit_test(a_line_that_stays_away_is_told),

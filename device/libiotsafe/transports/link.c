@@ -141,8 +141,44 @@ static int setup_tty(struct link *l, int fd) {
     return 0;
 }
 
+/* flock() knows no deadline, and a program may keep a port for ever: asked again after 1, 2, 4 … 16
+ * ms. The first try is good unless somebody else is at work. */
+static int lock_in_time(struct link *l, int fd) {
+    uint64_t end = 0, now;
+    int pause_ms = 1;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EINTR)
+            continue;
+        if (errno != EWOULDBLOCK)
+            return fail(l, l->config.address, strerror(errno));
+        now = link_now_ms();
+        if (end == 0)
+            end = now + (uint64_t)l->config.timeout_ms;
+        if (now >= end) {
+            fail(l, l->config.address, "another program has it");
+            return IOTSAFE_E_BUSY;
+        }
+        (void)poll(NULL, 0, pause_ms);
+        pause_ms = pause_ms < 16 ? 2 * pause_ms : 16;
+    }
+    return 0;
+}
+
+/* As setup_tty(), between two operations of other processes: throwing away what the driver holds in
+ * the middle of one would take its answer from it. */
+static int setup_tty_in_turn(struct link *l, int fd) {
+    int r = lock_in_time(l, fd);
+
+    if (r < 0)
+        return r;
+    r = setup_tty(l, fd);
+    (void)flock(fd, LOCK_UN);
+    return r;
+}
+
 static int open_tty(struct link *l, const char *path) {
-    int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), r;
 
     if (fd < 0)
         return fail(l, path, strerror(errno));
@@ -150,11 +186,12 @@ static int open_tty(struct link *l, const char *path) {
         close(fd);
         return fail(l, path, "neither a terminal nor a socket");
     }
-    if (setup_tty(l, fd) < 0) { /* it stays non-blocking: flow control may hold a write for ever */
+    r = setup_tty_in_turn(l, fd);
+    if (r < 0) {
         close(fd);
-        return IOTSAFE_E_LINK;
+        return r;
     }
-    l->tty = true;
+    l->tty = true; /* it stays non-blocking: flow control may hold a write for ever */
     l->tcp = false;
     l->fd = fd;
     return 0;
@@ -465,14 +502,7 @@ int link_read(struct link *l, void *buf, size_t cap, int timeout_ms) {
 }
 
 int link_lock(struct link *l) {
-    int r;
-
-    if (!l->tty || l->fd < 0)
-        return 0;
-    do
-        r = flock(l->fd, LOCK_EX);
-    while (r < 0 && errno == EINTR);
-    return r < 0 ? fail(l, l->config.address, strerror(errno)) : 0;
+    return l->tty && l->fd >= 0 ? lock_in_time(l, l->fd) : 0;
 }
 
 void link_unlock(struct link *l) {

@@ -45,7 +45,8 @@ int link_write(struct link *l, const void *bytes, size_t n);
  * IOTSAFE_E_LINK. */
 int link_read(struct link *l, void *buf, size_t cap, int timeout_ms);
 
-/* Exclusive use among processes, serial ports only: waits as long as another process has it. */
+/* Exclusive use among processes, serial ports only: waits while another process has it, but not
+ * longer than the link's timeout: IOTSAFE_E_BUSY then. */
 int link_lock(struct link *l);
 void link_unlock(struct link *l);
 

@@ -102,7 +102,7 @@ static void tells_group_and_point(void **state) {
 /* A program that looks at the error queue after the next failure, or as nginx at once, would take
  * what is left there for its own. */
 static void what_succeeds_leaves_no_error(void **state) {
-    struct bed *bed = *state;
+    struct isp_bed *bed = *state;
     const unsigned char *p = bed->card[0].cert;
     X509 *x = X509_new_ex(bed->ctx, NULL);
     EVP_PKEY *key, *ephemeral;
@@ -110,7 +110,7 @@ static void what_succeeds_leaves_no_error(void **state) {
     size_t n;
 
     ERR_clear_error();
-    key = load_ref(bed, "iotsafe:id=01", bed->card[0].key);
+    key = isp_bed_load_ref(bed, "iotsafe:id=01", bed->card[0].key);
     assert_int_equal(ERR_peek_error(), 0);
     assert_non_null(d2i_X509(&x, &p, (long)bed->card[0].cert_len));
     assert_int_equal(X509_check_private_key(x, key), 1);
@@ -118,7 +118,7 @@ static void what_succeeds_leaves_no_error(void **state) {
     assert_int_equal(EVP_PKEY_eq(key, X509_get0_pubkey(x)), 1);
     assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(x), key), 1);
     assert_int_equal(ERR_peek_error(), 0);
-    n = sign_text(bed, key, "SHA256", "x", sig, sizeof sig);
+    n = isp_bed_sign_text(bed, key, "SHA256", "x", sig, sizeof sig);
     assert_true(n > 0);
     assert_verifies(key, "SHA256", "x", sig, n);
     assert_int_equal(ERR_peek_error(), 0);
@@ -133,7 +133,7 @@ static void what_succeeds_leaves_no_error(void **state) {
 
 /* Nobody else's key is drawn into this provider, however it is asked. */
 static void keys_of_others_stay_where_they_are(void **state) {
-    struct bed *bed = *state;
+    struct isp_bed *bed = *state;
     EVP_PKEY *soft = EVP_PKEY_Q_keygen(bed->ctx, NULL, "EC", "P-256"), *key = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(bed->ctx, "EC", "provider=iotsafe");
     OSSL_PARAM *params = NULL;
