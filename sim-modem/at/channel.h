@@ -18,7 +18,7 @@ struct at_settings {
     uint8_t x, cmee, cops_format;
     uint8_t dcd, dtr, dsr, flow; /* &C &D &S \Q: accepted, of no effect without the wires */
     uint8_t creg, cgreg, cereg;  /* unsolicited registration, n */
-    uint8_t cgerep, ctzr, ctzu;
+    uint8_t cgerep, cgerep_bfr, ctzr, ctzu;
     bool qsimstat;
     char charset[8];
     uint8_t s[AT_SREG_COUNT];

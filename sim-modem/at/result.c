@@ -39,7 +39,7 @@ static const struct {
     {51, "command implemented but currently disabled"},
     {52, "command aborted by user"},
     {100, "unknown"},
-    {148, "unspecified GPRS error"},
+    {148, "unspecified PS error"},
 };
 
 const char *at_cme_text(int n) {

@@ -66,7 +66,7 @@ static int take_file(struct at_args *args, struct sim_file *f) {
         return AT_CME(CME_NOT_SUPPORTED);
     f->cmd = (uint8_t)cmd;
     r = at_take_uint(args, 0, 0xFFFF, &fid);
-    f->has_fid = r == 1;
+    f->has_fid = r == 1 && (fid || cmd != SIM_STATUS); /* STATUS of no file: some write 0 for it */
     f->fid = (uint16_t)fid;
     for (unsigned i = 0; i < 3 && r >= 0; i++)
         r = at_take_uint(args, 0, 255, &p[i]);
@@ -89,6 +89,11 @@ static void file_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
     struct tb_span answer, data;
     uint16_t sw;
 
+    if (rsp.n == 0 && ch->op.file.channel && !m->sim.chan[ch->op.file.channel].session) {
+        sim_release(m); /* it ended while we waited */
+        at_finish(ch, AT_CME(CME_PARAMETERS));
+        return;
+    }
     if (!sim_file_step(m, t, &ch->op.file, rsp, &answer))
         return;
     sw = sim_sw(answer);

@@ -27,9 +27,9 @@ int cmd_cgatt(struct modem *m, struct at_channel *ch, struct at_args args) {
         return r < 0 ? r : AT_ERROR;
     if (on && !net_registered(&m->net))
         return AT_CME(CME_NO_NETWORK);
-    m->net.detached = !on;
     if (!on)
-        net_drop_contexts(m, "ME");
+        net_detach(m);
+    m->net.detached = !on;
     return AT_OK;
 }
 
@@ -213,7 +213,7 @@ int cmd_cgerep(struct modem *m, struct at_channel *ch, struct at_args args) {
 
     (void)m;
     if (ch->req.form == AT_FORM_READ) {
-        at_info(ch, "+CGEREP: %u,0", ch->set.cgerep);
+        at_info(ch, "+CGEREP: %u,%u", ch->set.cgerep, ch->set.cgerep_bfr);
         return AT_OK;
     }
     r = at_take_uint(&args, 0, 2, &mode);
@@ -222,6 +222,7 @@ int cmd_cgerep(struct modem *m, struct at_channel *ch, struct at_args args) {
     if (r < 0 || at_args_end(&args) != AT_OK)
         return r < 0 ? r : AT_ERROR;
     ch->set.cgerep = (uint8_t)mode;
+    ch->set.cgerep_bfr = (uint8_t)bfr; /* our buffer is flushed in any case */
     return AT_OK;
 }
 

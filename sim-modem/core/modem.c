@@ -125,9 +125,9 @@ void modem_boot_messages(struct modem *m) {
 }
 
 void modem_restart(struct modem *m) {
+    net_detach(m);
     m->net.mode = 0;
     m->net.detached = false;
-    net_drop_contexts(m, "ME");
     for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
         bool echo =
             ch->set.echo; /* the port's own; a TE that turned it off would not understand itself */

@@ -43,22 +43,38 @@ static void urc_registration(struct at_channel *ch, const char *name, unsigned n
         at_urc(ch, "%s: %d,\"%04X\",\"%08X\",%d", name, stat, NET_LAC, NET_CI, NET_ACT_EUTRAN);
 }
 
-void net_drop_contexts(struct modem *m, const char *why) {
+/* The network ends every active context. */
+static void drop_contexts(struct modem *m) {
     for (unsigned i = 0; i < NET_CONTEXTS; i++) {
         if (!m->net.ctx[i].active)
             continue;
         m->net.ctx[i].active = false;
         for (struct at_channel *ch = m->channels; ch; ch = ch->next)
             if (ch->set.cgerep)
-                at_urc(ch, "+CGEV: %s PDN DEACT %u", why, i + 1);
+                at_urc(ch, "+CGEV: NW PDN DEACT %u", i + 1);
     }
+}
+
+static void tell_detached(struct modem *m) {
+    for (unsigned i = 0; i < NET_CONTEXTS; i++)
+        m->net.ctx[i].active = false;
+    for (struct at_channel *ch = m->channels; ch; ch = ch->next)
+        if (ch->set.cgerep)
+            at_urc(ch, "+CGEV: ME DETACH");
+}
+
+void net_detach(struct modem *m) {
+    if (net_attached(&m->net))
+        tell_detached(m);
 }
 
 void net_update(struct modem *m) {
     enum modem_registration stat = m->net.answer;
+    bool attached = net_attached(&m->net);
+    bool able = m->fun == 1 && m->sim.state == SIM_READY && m->sim.pin == SIM_PIN_READY &&
+                m->sim.imsi[0] && m->net.mode != 2;
 
-    if (m->fun != 1 || m->sim.state != SIM_READY || m->sim.pin != SIM_PIN_READY ||
-        !m->sim.imsi[0] || m->net.mode == 2)
+    if (!able)
         stat = MODEM_REG_NONE;
     if (stat == m->net.stat)
         return;
@@ -68,7 +84,9 @@ void net_update(struct modem *m) {
         urc_registration(ch, "+CGREG", ch->set.cgreg, stat);
         urc_registration(ch, "+CEREG", ch->set.cereg, stat);
     }
-    if (!net_registered(&m->net))
-        net_drop_contexts(m, "NW");
+    if (attached && !able)
+        tell_detached(m);
+    else if (!net_registered(&m->net))
+        drop_contexts(m);
     modem_event(m, "registration", modem_registration_str(stat));
 }

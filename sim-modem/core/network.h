@@ -35,8 +35,9 @@ static inline bool net_registered(const struct net *n) {
 static inline bool net_attached(const struct net *n) {
     return net_registered(n) && !n->detached;
 }
-/* Ends every active context; channels with +CGEREP hear of it. */
-void net_drop_contexts(struct modem *m, const char *why);
+/* The modem leaves the packet service: every context ends with it, which is not reported one by one
+ * (TS 27.007 10.1.20). No effect when not attached. */
+void net_detach(struct modem *m);
 /* PLMN of the serving network: MCC and MNC of the IMSI, or 00101 without one. dst holds 7
  * characters. */
 void net_plmn(const struct modem *m, char dst[static 7]);

@@ -20,7 +20,11 @@ static const struct choice length[] = {{"strict", 0}, {"trust-string", 1}, {NULL
 static const struct choice channels[] = {{"ok", 0}, {"blocked", 1}, {NULL, 0}};
 static const struct choice on_off[] = {{"off", 0}, {"on", 1}, {NULL, 0}};
 static const struct choice session[] = {{"channel", 0}, {"opaque", 1}, {NULL, 0}};
-static const struct choice status[] = {{"normal", 0}, {"case1", 1}, {NULL, 0}};
+static const struct choice status[] = {{"normal", MODEM_STATUS_NORMAL},
+                                       {"case1", MODEM_STATUS_CASE1},
+                                       {"extended", MODEM_STATUS_EXTENDED},
+                                       {NULL, 0}};
+static const struct choice read_le[] = {{"exact", 0}, {"00", 1}, {NULL, 0}};
 static const struct choice busy[] = {{"wait", 0}, {"error", 1}, {NULL, 0}};
 static const struct choice urc[] = {{"queued", 0}, {"interleave", 1}, {NULL, 0}};
 static const struct choice boot[] = {{"none", 0}, {"quectel", 1}, {NULL, 0}};
@@ -60,7 +64,8 @@ static const struct key {
     {"sim-test-forms", BOOL, AT(sim_test_forms), 0, 0, quote},
     {"preopen-channel", UINT, AT(preopen_channel), 0, 19, NULL},
     {"me-ch0-poll", UINT, AT(me_ch0_poll), 0, 86400, NULL},
-    {"me-status", BOOL, AT(me_status_case1), 0, 0, status},
+    {"me-status", CHOICE, AT(me_status), 0, 0, status},
+    {"me-read-le", BOOL, AT(me_read_all), 0, 0, read_le},
     {"me-retry-6c", BOOL, AT(me_retry_6c), 0, 0, quote},
     {"sim-busy", BOOL, AT(sim_busy_error), 0, 0, busy},
     {"urc", BOOL, AT(urc_interleave), 0, 0, urc},
@@ -163,8 +168,10 @@ int modem_quirks_set(struct modem_quirks *q, const char *key, const char *value)
         return TB_EPARSE;
     if (k->kind == BOOL)
         *(bool *)member = v;
-    else
+    else if (member == &q->sim_urc)
         q->sim_urc = (enum modem_sim_urc)v;
+    else
+        q->me_status = (enum modem_status_form)v;
     return 0;
 }
 

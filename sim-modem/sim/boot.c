@@ -17,12 +17,14 @@ enum {
     INS_STATUS = 0xF2,
     INS_VERIFY = 0x20,
     INS_TERMINAL_PROFILE = 0x10,
+    INS_TERMINAL_CAPABILITY = 0xAA,
     PIN1 = 0x01,
     MAX_DIR_RECORDS = 8
 };
 
 enum step {
     MF,
+    CAPABILITY,
     ICCID,
     ICCID_READ,
     DIR,
@@ -142,6 +144,14 @@ static void learn_pin_state(struct sim *s, uint16_t sw) {
         s->pin = SIM_PIN_REQUIRED;
 }
 
+/* Supported commands DO 87 in the proprietary DO of the MF's FCP (TS 102 221 11.1.1.4.6.7). */
+static bool wants_capability(struct tb_span fcp) {
+    struct tb_span in, own, commands;
+
+    return tb_tlv_find(fcp, 0x62, &in) == 1 && tb_tlv_find(in, 0xA5, &own) == 1 &&
+           tb_tlv_find(own, 0x87, &commands) == 1 && commands.n > 0 && (commands.p[0] & 0x01);
+}
+
 static uint8_t record_length(struct tb_span fcp) {
     struct tb_span in, d;
 
@@ -159,7 +169,7 @@ static enum step learn(struct sim *s, enum step at, struct tb_span rsp) {
     switch (at) {
     case MF:
         learn_pin(s, data);
-        break;
+        return wants_capability(data) ? CAPABILITY : ICCID;
     case ICCID_READ:
         if (good)
             digits(s->iccid, sizeof s->iccid, data, false);
@@ -200,8 +210,11 @@ static enum step learn(struct sim *s, enum step at, struct tb_span rsp) {
         if (good)
             learn_spn(s, data);
         break;
+    case STATUS:
+        s->record = 0;
+        break;
     case CHANNELS:
-        return good ? CHANNELS : DONE;
+        return good && ++s->record < TB_CHANNELS ? CHANNELS : DONE;
     default:
         break;
     }
@@ -210,20 +223,39 @@ static enum step learn(struct sim *s, enum step at, struct tb_span rsp) {
     return at + 1;
 }
 
+/* The whole file, or what it has to have. */
+static void read_binary(struct modem *m, unsigned ne) {
+    sim_build(m, CLA_ISO, READ_BINARY, 0, 0, TB_SPAN_NONE, m->quirks.me_read_all ? 256 : ne);
+}
+
+static void ask_status(struct modem *m) {
+    if (m->quirks.me_status == MODEM_STATUS_EXTENDED)
+        tb_put(sim_command(m), TB_BYTES(CLA_UICC, INS_STATUS, 0, 0, 0x00, 0x01, 0x68));
+    else if (m->quirks.me_status == MODEM_STATUS_CASE1)
+        sim_build(m, CLA_UICC, INS_STATUS, 0, RETURN_NOTHING, TB_SPAN_NONE, 0);
+    else
+        sim_build(m, CLA_UICC, INS_STATUS, 0, 0, TB_SPAN_NONE, 256);
+}
+
 /* Builds the command of a step; false when the step has none. */
 static bool ask(struct modem *m, enum step at) {
     static const uint8_t profile[] = {0x01}; /* profile download; no toolkit yet */
+    static const uint8_t capability[] = {0xA9, 0x02, 0x81, 0x00}; /* logical channels up to 19 */
     struct sim *s = &m->sim;
 
     switch (at) {
     case MF:
         select_file(m, 0x3F00, RETURN_FCP);
         return true;
+    case CAPABILITY:
+        sim_build(m, CLA_UICC, INS_TERMINAL_CAPABILITY, 0, 0,
+                  tb_span(capability, sizeof capability), 0);
+        return true;
     case ICCID:
         select_file(m, 0x2FE2, RETURN_NOTHING);
         return true;
     case ICCID_READ:
-        sim_build(m, CLA_ISO, READ_BINARY, 0, 0, TB_SPAN_NONE, 10);
+        read_binary(m, 10);
         return true;
     case DIR:
         select_file(m, 0x2F00, RETURN_FCP);
@@ -246,25 +278,22 @@ static bool ask(struct modem *m, enum step at) {
         select_file(m, 0x6F07, RETURN_NOTHING);
         return s->usim_n;
     case IMSI_READ:
-        sim_build(m, CLA_ISO, READ_BINARY, 0, 0, TB_SPAN_NONE, 9);
+        read_binary(m, 9);
         return s->usim_n;
     case AD:
         select_file(m, 0x6FAD, RETURN_NOTHING);
         return s->usim_n;
     case AD_READ:
-        sim_build(m, CLA_ISO, READ_BINARY, 0, 0, TB_SPAN_NONE, 4);
+        read_binary(m, 4);
         return s->usim_n;
     case SPN:
         select_file(m, 0x6F46, RETURN_NOTHING);
         return s->usim_n;
     case SPN_READ:
-        sim_build(m, CLA_ISO, READ_BINARY, 0, 0, TB_SPAN_NONE, 17);
+        read_binary(m, 17);
         return s->usim_n;
     case STATUS:
-        if (m->quirks.me_status_case1)
-            sim_build(m, CLA_UICC, INS_STATUS, 0, RETURN_NOTHING, TB_SPAN_NONE, 0);
-        else
-            sim_build(m, CLA_UICC, INS_STATUS, 0, 0, TB_SPAN_NONE, 256);
+        ask_status(m);
         return true;
     case CHANNELS:
         sim_build(m, CLA_ISO, TB_INS_MANAGE_CHANNEL, 0, 0, TB_SPAN_NONE, 1);
@@ -372,7 +401,7 @@ static void poll_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
         sim_send(m, SIM_FETCH | SIM_NO_MARK);
         break;
     case 1:
-        ask(m, STATUS);
+        ask_status(m);
         sim_send(m, SIM_FETCH | SIM_NO_MARK);
         break;
     default:

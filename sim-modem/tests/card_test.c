@@ -21,6 +21,40 @@ static void nrf91_sends_a_status_of_four_bytes(void **state) {
     assert_non_null(strstr(b->log, "\n80F2000C\n"));
 }
 
+static void other_habits_of_modems(void **state) {
+    (void)state;
+    USE("me-status", "extended", "me-read-le", "00");
+    assert_int_equal(modem_card_reset(b->m), 0);
+    bed_run(b);
+    assert_non_null(strstr(b->log, "\n80F20000000168\n"));
+    assert_non_null(strstr(b->log, "\n00B0000000\n"));
+}
+
+static void a_card_that_asks_is_told_what_the_terminal_can(void **state) {
+    (void)state;
+    assert_int_equal(modem_card_reset(b->m), 0);
+    bed_run(b);
+    assert_null(strstr(b->log, "80AA"));
+    b->extra = (const struct bed_pair[]){
+        {"00A40004023F0000", "620D8202782183023F00A503870101 9000"}, {NULL, NULL}};
+    assert_int_equal(modem_card_reset(b->m), 0);
+    bed_run(b);
+    assert_non_null(strstr(b->log, "00A40004023F0000\n80AA000004A9028100\n00A4"));
+    says("AT+CPIN?\r", INFO("+CPIN: READY") OK); /* it does not mind the answer */
+}
+
+static void a_card_that_opens_one_channel_for_ever(void **state) {
+    struct modem_quirks q = bed_quirks((const char *const[]){"preopen-channel", "2", NULL});
+
+    (void)state;
+    bed_free(b);
+    b = bed_bare(&q);
+    b->extra = (const struct bed_pair[]){{"0070000001", "019000"}, {NULL, NULL}};
+    bed_attach(b, 0, AT_CHANNEL_NO_ECHO);
+    bed_insert(b);
+    says("AT+CPIN?\r", INFO("+CPIN: READY") OK);
+}
+
 static void without_a_card(void **state) {
     (void)state;
     modem_card_removed(b->m, "test");
@@ -309,6 +343,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(boots_with_what_a_modem_asks),
         TEST(nrf91_sends_a_status_of_four_bytes),
+        TEST(other_habits_of_modems),
+        TEST(a_card_that_asks_is_told_what_the_terminal_can),
+        TEST(a_card_that_opens_one_channel_for_ever),
         TEST(without_a_card),
         TEST(removal_ends_what_is_under_way),
         TEST(another_card_is_another_subscriber),

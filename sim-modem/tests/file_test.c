@@ -209,6 +209,25 @@ static void a_card_without_usim(void **state) {
     says("AT+CSIM=8,\"80CB0000\"\r", INFO("+CSIM: 4,\"6A82\"") OK);
 }
 
+static void status_of_no_file_selects_none(void **state) {
+    (void)state;
+    b->extra = (const struct bed_pair[]){{"80F2000000", "62009000"}, {NULL, NULL}};
+    says("AT+CRSM=242\r", INFO("+CRSM: 144,0,\"6200\"") OK);
+    says("AT+CRSM=242,0,0,0,0\r", INFO("+CRSM: 144,0,\"6200\"") OK);
+    asked("80F2000000\n80F2000000\n");
+}
+
+static void a_session_that_ended_meanwhile_has_no_files(void **state) {
+    (void)state;
+    says("AT+CMEE=1;+CCHO=\"A0000005590010\"\r", INFO("+CCHO: 1") OK);
+    bed_attach(b, 1, AT_CHANNEL_NO_ECHO);
+    b->hold = true;
+    says("AT+CCHC=1\r", "");
+    at_channel_input(b->port[1].ch, tb_span_str("AT+CMEE=1;+CRLA=1,176,28423,0,0,9\r"));
+    bed_answer(b, "9000");
+    assert_string_equal(bed_read(b, 1), INFO("+CME ERROR: 50"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(reads_and_writes_files),
@@ -226,6 +245,8 @@ int main(void) {
         TEST(identity_of_the_card),
         TEST(own_numbers),
         TEST(a_card_without_usim),
+        TEST(status_of_no_file_selects_none),
+        TEST(a_session_that_ended_meanwhile_has_no_files),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

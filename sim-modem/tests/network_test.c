@@ -89,9 +89,13 @@ static void attach(void **state) {
     (void)state;
     says("AT+CGATT?\r", INFO("+CGATT: 1") OK);
     says("AT+CGEREP=1;+CGACT=1,1\r", OK INFO("+CGEV: ME PDN ACT 1"));
-    says("AT+CGATT=0\r", OK INFO("+CGEV: ME PDN DEACT 1"));
+    says("AT+CGATT=0\r", OK INFO("+CGEV: ME DETACH")); /* says it all */
+    says("AT+CGATT=0\r", OK);
+    says("AT+CGEREP?;+CGEREP=2,1;+CGEREP?\r", INFO("+CGEREP: 1,0") INFO("+CGEREP: 2,1") OK);
     says("AT+CGATT?;+CGACT?\r", INFO("+CGATT: 0") INFO("+CGACT: 1,0") OK);
     says("AT+CGATT=1;+CGATT?\r", INFO("+CGATT: 1") OK);
+    says("AT+CFUN=4\r", OK INFO("+CGEV: ME DETACH"));
+    says("AT+CFUN=1\r", OK);
     modem_set_registration(b->m, MODEM_REG_SEARCHING);
     says("AT+CMEE=1;+CGATT=1\r", INFO("+CME ERROR: 30"));
 }

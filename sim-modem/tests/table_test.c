@@ -76,7 +76,7 @@ static void bundles_say_what_they_are_known_for(void **state) {
     assert_int_equal(modem_quirks_find("ublox-sara", &q), 0);
     assert_int_equal(q.t0, MODEM_T0_RAW);
     assert_int_equal(modem_quirks_find("nrf91", &q), 0);
-    assert_true(q.me_status_case1);
+    assert_int_equal(q.me_status, MODEM_STATUS_CASE1);
     assert_false(q.me_retry_6c);
 }
 
@@ -112,7 +112,7 @@ static void quirk_values_are_checked(void **state) {
 static void every_key_can_be_set(void **state) {
     static const char *const values[] = {"0",      "1",      "ok",      "on",     "pass",
                                          "upper",  "strict", "channel", "normal", "wait",
-                                         "queued", "none",   "text",    "40"};
+                                         "queued", "none",   "text",    "exact",  "40"};
     struct modem_quirks q;
 
     (void)state;

@@ -18,6 +18,9 @@ enum modem_t0 {
 
 enum modem_sim_urc { MODEM_SIM_URC_QUECTEL, MODEM_SIM_URC_CPIN, MODEM_SIM_URC_NONE };
 
+/* The modem's own STATUS: with Le, as four bytes, with an extended Le. */
+enum modem_status_form { MODEM_STATUS_NORMAL, MODEM_STATUS_CASE1, MODEM_STATUS_EXTENDED };
+
 struct modem_quirks {
     char manufacturer[32], model[32], revision[48];
     enum modem_t0 t0, cgla_t0;
@@ -32,10 +35,11 @@ struct modem_quirks {
     bool sim_test_forms;         /* =? of the SIM access commands is answered */
     unsigned preopen_channel;    /* channels 1..n are open after power-up */
     unsigned me_ch0_poll;        /* s; the modem selects MF on channel 0 that often; 0: never */
-    bool me_status_case1;        /* own STATUS as four bytes */
-    bool me_retry_6c;            /* own commands are repeated after 6Cxx */
-    bool sim_busy_error;         /* a second SIM command gets CME 14 instead of waiting */
-    bool urc_interleave;         /* unsolicited lines do not wait for a pause */
+    enum modem_status_form me_status;
+    bool me_read_all;    /* own READ BINARY with Le 00 */
+    bool me_retry_6c;    /* own commands are repeated after 6Cxx */
+    bool sim_busy_error; /* a second SIM command gets CME 14 instead of waiting */
+    bool urc_interleave; /* unsolicited lines do not wait for a pause */
     enum modem_sim_urc sim_urc;
     bool boot_urc_quectel;
     bool hangup_keeps_channels;
