@@ -1,0 +1,113 @@
+"""What a run leaves for Wireshark: the APDUs, decoded right; the TLS key log, which opens a capture of the network."""
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import rundir
+import tbtest
+
+TESTBED = tbtest.program("testbed")
+SCENARIO = os.path.join(tbtest.SOURCE, "scenarios", "10-provisioning", "factory-final.lua")
+
+
+def tshark(capture, *fields, display="", options=()):
+    """Lines of tab-separated fields of the packets that pass the display filter."""
+    argv = ["tshark", "-r", capture, "-T", "fields", *options]
+    for field in fields:
+        argv += ["-e", field]
+    p = subprocess.run(argv + (["-Y", display] if display else []), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                       timeout=tbtest.WAIT * 3)
+    assert p.returncode == 0, p.stderr
+    return [line.split("\t") for line in p.stdout.splitlines()]
+
+
+class LoopbackCapture:
+    """Captures TCP on the loopback interface. None in file: it may not (no privilege, no such interface)."""
+
+    def __init__(self, file):
+        self.file = file
+        self.process = subprocess.Popen(["tshark", "-i", "lo", "-f", "tcp", "-w", file, "-P", "-l"], stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, preexec_fn=tbtest.with_parent_dies(os.getpid()))
+        os.set_blocking(self.process.stdout.fileno(), False)
+        if not self.is_seen():
+            self.stop()
+            self.file = None
+
+    def is_seen(self):
+        """Makes connections until one of them shows up: then the capture has begun, and has all that came before."""
+        seen = b""
+        deadline = time.monotonic() + tbtest.WAIT
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(8)
+            port = str(listener.getsockname()[1]).encode()
+            while self.process.poll() is None and time.monotonic() < deadline:
+                with socket.create_connection(listener.getsockname()), listener.accept()[0]:
+                    pass
+                seen += self.process.stdout.read() or b""
+                if port in seen:
+                    return True
+        return False
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.stdout.close()
+        return self.process.wait(tbtest.WAIT)
+
+
+class Traces(tbtest.Case):
+    def run_testbed(self, *argv):
+        p = subprocess.run([TESTBED, *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=tbtest.WAIT * 3,
+                           env=dict(os.environ, NO_COLOR="1", XDG_RUNTIME_DIR=self.dir))
+        self.assertEqual(p.returncode, 0, p.stdout)
+
+    def test_apdus_of_the_demo(self):
+        run = self.path("run")
+        self.run_testbed("demo", "--out", run)
+        capture = run + "/apdu.pcapng"
+        rows = tshark(capture, "gsm_sim.apdu.ins", "gsm_sim.apdu.cla.log_chan", "gsm_sim.apdu.p1", "gsm_sim.apdu.sw", "gsm_sim.aid",
+                      "udp.payload")
+        # The device: a channel, the applet on it, the certificate, one signature in two commands.
+        applet = [row for row in rows if row[1] != "0"]
+        self.assertEqual([row[0] for row in applet if row[0] != "0xb0"], ["0xa4", "0x2a", "0x2b"])
+        self.assertEqual(applet[0][4], "a0000005590010")
+        self.assertEqual({row[3] for row in applet[:-1]}, {"0x9000"})
+        self.assertIn("0x70", [row[0] for row in rows])
+        # tshark does not know that there is an answer to the last: header, data, answer, status as bytes behind 16 of GSMTAP.
+        sign = bytes.fromhex(applet[-1][5])[16:]
+        self.assertEqual(sign[:7].hex(), "812b8001229e20")
+        self.assertEqual(sign[39:42].hex(), "330040")
+        self.assertEqual(len(sign), 39 + 3 + 64 + 2)
+        self.assertEqual(sign[-2:].hex(), "9000")
+        # The modem: its SIM's ICCID and IMSI were read.
+        self.assertIn("0xf2", [row[0] for row in rows if row[1] == "0"])
+
+    def test_key_log_opens_a_capture_of_the_network(self):
+        capture = LoopbackCapture(self.path("lo.pcapng"))
+        if not capture.file:
+            self.skipTest("no right to capture on the loopback interface")
+        self.run_testbed("run", "--out", self.path("run"), "--set", "link=csim", SCENARIO)
+        self.assertTrue(capture.is_seen())
+        capture.stop()
+        runs = rundir.runs(self.path("run"))
+        self.assertEqual(len(runs), 2)
+        for run, version in zip(runs, ("0x0304", "0x0303")):  # TLS 1.3, 1.2
+            port = rundir.hub_port(run)
+            options = ["-d", "tcp.port==%d,tls" % port, "-d", "tls.port==%d,mqtt" % port, "-o", "tls.keylog_file:%s/tls.keys" % run]
+            hello = tshark(capture.file, "tls.handshake.extensions.supported_version", "tls.handshake.version", options=options,
+                           display="tls.handshake.type == 2 && tcp.srcport == %d" % port)
+            self.assertEqual(hello[0][0] or hello[0][1], version, run)
+            mqtt = [t for row in tshark(capture.file, "mqtt.msgtype", options=options, display="mqtt && tcp.port == %d" % port)
+                    for t in row[0].split(",")]
+            # CONNECT, CONNACK, SUBSCRIBE, SUBACK, PUBLISH both ways
+            for kind in ("1", "2", "8", "9", "3"):
+                self.assertIn(kind, mqtt, run)
+
+
+if __name__ == "__main__":
+    if not shutil.which("tshark"):
+        tbtest.skip("tshark is not installed")
+    tbtest.main()
