@@ -79,7 +79,7 @@ class Install(tbtest.Case):
         os.mkdir(self.path("project"))
         shutil.copy(self.path("main.c"), self.path("project"))
         self.write("project/CMakeLists.txt", CMAKE)
-        self.check("cmake", "-S", "project", "-B", "project/build", "-DCMAKE_PREFIX_PATH=" + self.prefix)
+        self.check("cmake", "-G", "Ninja", "-S", "project", "-B", "project/build", "-DCMAKE_PREFIX_PATH=" + self.prefix)
         self.check("cmake", "--build", "project/build")
         self.runs("project/build/shared")
         self.runs("project/build/static")
