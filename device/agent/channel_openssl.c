@@ -120,6 +120,13 @@ void dev_openssl_free(struct dev_openssl *o) {
 
 /* ---- why something failed ---- */
 
+static const char *reason_of(unsigned long e) {
+    const char *text =
+        ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
+
+    return text ? text : "OpenSSL gives no reason";
+}
+
 /* The card's trouble is the cause when there is one; then the peer's alert; then what OpenSSL says.
  */
 static void explain(const struct openssl_channel *c, struct dev_failure *why, const char *what) {
@@ -143,7 +150,7 @@ static void explain(const struct openssl_channel *c, struct dev_failure *why, co
         dev_fail(why, "%s: %s", what, tb_strerror(status));
     } else if (first) {
         ERR_peek_error_data(&data, &flags);
-        dev_fail(why, "%s: %s%s%s", what, ERR_reason_error_string(first),
+        dev_fail(why, "%s: %s%s%s", what, reason_of(first),
                  data && (flags & ERR_TXT_STRING) && *data ? ": " : "",
                  data && (flags & ERR_TXT_STRING) ? data : "");
     } else {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mqtt/alias.h"
+#include "mqtt/filters.h"
 #include "tb/log.h"
 
 enum { BUCKETS = 4096, CONNECT_ROOM = TB_MQTT_CONNECT_MAX + TB_MQTT_HEAD_MAX };
@@ -32,6 +33,7 @@ struct hub_session {
     size_t connect_n;               /* of that, the size of CONNECT; 0 before it is complete */
     struct tb_mqtt_connect connect; /* borrows from first */
     struct tb_mqtt_scan up, down;
+    struct hub_filters filters;  /* of the SUBSCRIBE that passes */
     struct hub_aliases *aliases; /* MQTT 5 topic aliases of the device; NULL before the first */
     const char *reason;          /* why it ends; NULL while it lives */
     unsigned broker_life;
@@ -132,13 +134,38 @@ static void see_publish(struct hub_session *s, const struct tb_mqtt_seen *seen) 
     s->all->hooks.on_publish(s, topic, &p, denied, s->all->hooks.user);
 }
 
+/* taken: what the scanner has just read. Of that, the body of the packet that it is in or has
+ * finished, whose first `had` bytes were read so far, is at the end. */
+static bool may_subscribe(struct hub_session *s, struct tb_span taken, uint32_t had) {
+    if (taken.n > had)
+        taken = tb_span_sub(taken, taken.n - had, SIZE_MAX);
+    return hub_filters_feed(&s->filters, s->connect.level, s->peer.cred.device, taken);
+}
+
+/* Like tb_mqtt_scan_next(). TB_EPROTO: a shared subscription to another device's topics. */
+static int next_up(struct hub_session *s, struct tb_span *rest, struct tb_mqtt_seen *ret) {
+    struct tb_span before = *rest;
+    int r = tb_mqtt_scan_next(&s->up, rest, ret);
+    struct tb_span taken = tb_span_sub(before, 0, before.n - rest->n);
+    bool ok = true;
+
+    if (r > 0) {
+        if (ret->head.type == TB_MQTT_SUBSCRIBE)
+            ok = may_subscribe(s, taken, ret->head.length);
+        s->filters = (struct hub_filters){0};
+    } else if (r == 0 && s->up.in_body && s->up.cur.type == TB_MQTT_SUBSCRIBE) {
+        ok = may_subscribe(s, taken, s->up.cur.length - s->up.left);
+    }
+    return ok ? r : TB_EPROTO;
+}
+
 /* From the device, behind CONNECT. */
 static void relay_up(struct hub_session *s, struct tb_span data) {
     struct tb_span rest = data;
     struct tb_mqtt_seen seen;
     int r;
 
-    while ((r = tb_mqtt_scan_next(&s->up, &rest, &seen)) > 0) {
+    while ((r = next_up(s, &rest, &seen)) > 0) {
         if (seen.head.type == TB_MQTT_CONNECT) { /* 3.1: a second one is a protocol error */
             r = TB_EPROTO;
             break;

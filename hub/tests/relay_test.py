@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 import tbtest
-from hubtest import HubCase, ICCID, Mqtt, connect, packet, publish, text
+from hubtest import HubCase, ICCID, Mqtt, connect, packet, publish, subscribe, text
 
 OTHER = "8988247000000000002"
 
@@ -40,6 +40,26 @@ class Identity(HubCase):
                 m.publish(topic, b"mine")
                 self.events.expect("publish", topic=topic)
                 self.assertTrue(spectator.packet()[1].endswith(topic.encode() + b"mine"))
+
+    def test_a_shared_subscription_takes_nothing_from_another_device(self):
+        other = self.issue(OTHER)
+        self.import_card(OTHER, other)
+        hub = self.hub()
+        red = self.device(hub)
+        theirs, mine = "$share/g/devices/%s/command" % ICCID, "$share/g/devices/%s/#" % OTHER
+        self.assertEqual(red.subscribe(theirs), 0)
+        packet = subscribe(theirs)
+        for level, cut in ((4, len(packet)), (4, 4), (4, len(packet) - 1), (5, 20)):
+            blue = self.device(hub, other, level=level)
+            self.assertEqual(blue.subscribe(mine), 0)
+            packet = subscribe(theirs, level)
+            blue.send(packet[:cut])
+            blue.send(packet[cut:])
+            self.assertEqual(blue.ended(), [])
+            self.events.expect("closed", device=OTHER, reason="protocol")
+            for i in range(2):
+                self.events.ok("publish", device=ICCID, payload=str(i))
+                self.assertTrue(red.packet()[1].endswith(b"%d" % i))
 
     def test_one_device_does_not_hear_another(self):
         other = self.issue(OTHER)

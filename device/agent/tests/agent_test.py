@@ -217,6 +217,12 @@ class Sessions(Device):
         self.assertEqual(done.returncode, 0, done.stderr)
 
 
+    def test_file_that_is_not_there(self):
+        done = self.once(self.broker().hub, "--cert", self.path("nowhere.pem"))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("own certificate: No such file or directory", self.events()[-1]["reason"])
+
+
 class Hubs(Device):
     def test_hub_that_comes_back(self):
         broker = self.broker()
