@@ -16,9 +16,30 @@ static bool take_value_16(struct tb_span *in, uint8_t tag, struct tb_span *ret) 
     return true;
 }
 
-/* 81 LL, 82 HH LL, 83 HH MM LL, minimal, and the value ends where a list can end. */
-static bool take_value_ber(struct tb_span *in, uint8_t tag, struct tb_span *ret) {
-    struct tb_span rest = *in, value;
+/* The value of that length, if it ends where a list can end. */
+static bool take_ending(struct tb_span rest, uint32_t len, struct tb_span *in,
+                        struct tb_span *ret) {
+    struct tb_span value;
+
+    if (!tb_take(&rest, len, &value) || (rest.n > 0 && rest.p[0] != TB_SAFE_T_SIGNATURE))
+        return false;
+    *in = rest;
+    *ret = value;
+    return true;
+}
+
+/* Full text by a reader of the document's table who takes its FFFFFF for three bytes, always. */
+static bool take_value_24(struct tb_span *in, uint8_t tag, struct tb_span *ret) {
+    struct tb_span rest = *in;
+    uint32_t len;
+
+    return tag == TB_SAFE_T_FULL_TEXT && tb_take_be(&rest, 3, &len) && len <= 0xFFFF &&
+           take_ending(rest, len, in, ret);
+}
+
+/* 81 LL, 82 HH LL, 83 HH MM LL, and the value ends where a list can end. */
+static bool take_value_ber(struct tb_span *in, uint8_t tag, bool minimal, struct tb_span *ret) {
+    struct tb_span rest = *in;
     uint32_t len;
     uint8_t first;
 
@@ -28,13 +49,9 @@ static bool take_value_ber(struct tb_span *in, uint8_t tag, struct tb_span *ret)
         return false;
     if (!tb_take_be(&rest, first & 0x7FU, &len))
         return false;
-    if (len < (first == 0x81 ? 0x80U : first == 0x82 ? 0x100U : 0x10000U))
+    if (minimal && len < (first == 0x81 ? 0x80U : first == 0x82 ? 0x100U : 0x10000U))
         return false;
-    if (!tb_take(&rest, len, &value) || (rest.n > 0 && rest.p[0] != TB_SAFE_T_SIGNATURE))
-        return false;
-    *in = rest;
-    *ret = value;
-    return true;
+    return take_ending(rest, len, in, ret);
 }
 
 static bool take_value_8(struct tb_span *in, uint8_t tag, struct tb_span *ret) {
@@ -56,8 +73,9 @@ int tb_safe_next(struct tb_span *in, struct tb_tlv *ret) {
 
     if (!tb_take_u8(&rest, &tag))
         return 0;
-    if (!take_value_16(&rest, tag, &value) && !take_value_ber(&rest, tag, &value) &&
-        !take_value_8(&rest, tag, &value))
+    if (!take_value_16(&rest, tag, &value) && !take_value_24(&rest, tag, &value) &&
+        !take_value_ber(&rest, tag, true, &value) && !take_value_8(&rest, tag, &value) &&
+        !take_value_ber(&rest, tag, false, &value))
         return TB_EPARSE;
     *in = rest;
     *ret = (struct tb_tlv){.tag = tag, .value = value};

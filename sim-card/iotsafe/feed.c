@@ -1,9 +1,9 @@
 #include "iotsafe/applet.h"
 #include "iotsafe/session.h"
 
-/* A value that is longer than its block: tag, then 81, 82 or 83 and a minimal length, or one byte.
- * False when the length fits (or is none), and when the block is one whole element in the one-byte
- * form. */
+/* A value that is longer than its block: tag, then 81, 82 or 83 and a minimal length, three bytes
+ * that begin with 00, or one byte. False when the length fits (or is none), and when the block is
+ * one whole element in the one-byte form. */
 static bool take_long_head(struct tb_span *in, uint8_t tag, uint32_t *ret_len) {
     struct tb_span rest = *in;
     uint8_t t, first;
@@ -23,6 +23,12 @@ static bool take_long_head(struct tb_span *in, uint8_t tag, uint32_t *ret_len) {
             rest = ber;
             len = v;
         }
+    }
+    if (first == 0 && tag == TB_SAFE_T_FULL_TEXT) {
+        struct tb_span fixed = rest;
+
+        if (tb_take_be(&fixed, 2, &len))
+            rest = fixed;
     }
     if (len <= rest.n)
         return false;

@@ -117,10 +117,13 @@ enum tb_safe_len { TB_SAFE_LEN_8, TB_SAFE_LEN_16, TB_SAFE_LEN_BER };
  * that serves all deployed clients and cards. The first of these that applies:
  *  1. 16-bit big-endian length, when its first byte is 00 and the element ends exactly at the end
  * of *in; for tag 33, when its first byte is 00 or 01 and the element fits at all;
- *  2. 81 LL, 82 HH LL, 83 HH MM LL on tags 9B, 34 and 33: BER, when minimal and the value ends at
- * the end of *in or before a tag 33;
- *  3. one plain byte; not for a tag 33 of less than two bytes that does not end *in, which is a cut
- *     16-bit form and no signature.
+ *  2. for tag 9B a 24-bit big-endian length whose first byte is 00, when the value ends at the end
+ *     of *in or before a tag 33;
+ *  3. 81 LL, 82 HH LL, 83 HH MM LL on tags 9B, 34 and 33: BER, when minimal and the value ends at
+ *     the end of *in or before a tag 33;
+ *  4. one plain byte; not for a tag 33 of less than two bytes that does not end *in, which is a cut
+ *     16-bit form and no signature;
+ *  5. as 3, not minimal: what would not fit as a plain byte.
  * Returns 1, 0 at the end, TB_EPARSE with everything untouched. */
 int tb_safe_next(struct tb_span *in, struct tb_tlv *ret) TB_CHECKED;
 

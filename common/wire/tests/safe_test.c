@@ -172,7 +172,16 @@ static void reads_a_plain_length_where_ber_is_out_of_place(void **state) {
     assert_first("9B 84 00010000", 65536, "", 1, 132);
     assert_first("9B 03 010000", 65536, "", 1, 3);
     assert_first("9B FF", 254, "", TB_EPARSE, 0);
-    assert_first("9B 817F", 127, "", TB_EPARSE, 0);
+    assert_first("9B 817E", 127, "", TB_EPARSE, 0);
+    /* not minimal, and no plain byte */
+    assert_first("9B 817F", 127, "", 1, 127);
+    assert_first("33 8140", 64, "", 1, 64);
+    assert_first("9B 82000B", 11, "330040", 1, 11);
+    /* three bytes, as one may read the table of the document */
+    assert_first("9B 00000B", 11, "", 1, 11);
+    assert_first("9B 0001F4", 500, "330040", 1, 500);
+    assert_first("9B 00", 0, "330040" R R, 1, 0);
+    assert_first("9B 00", 0, "3340" R R, 1, 0);
     assert_first("9B 8201", 0, "", TB_EPARSE, 0);
 }
 
