@@ -41,40 +41,46 @@ uint16_t card_cmd_status(struct card *card, struct cmd *cmd) {
     return TB_SW_OK;
 }
 
-/* The EF a command is about: by short id (made current), else the current one. */
-static uint16_t target(struct card *card, struct cmd *cmd, bool by_sfi, uint8_t sfi,
-                       const struct fs_node **ret) {
-    const struct fs_node *ef = cmd->ch->ef;
+/* The EF a command is about: by short id, else the current one. It has to be transparent, or have
+ * records, and allow the command. */
+static uint16_t target(struct card *card, const struct cmd *cmd, bool by_sfi, uint8_t sfi,
+                       bool records, bool update, const struct fs_node **ret) {
+    const struct fs_node *ef = by_sfi ? fs_by_sfi(card, cmd->ch->df, sfi) : cmd->ch->ef;
 
-    if (by_sfi) {
-        ef = fs_by_sfi(card, cmd->ch->df, sfi);
-        if (!ef)
-            return TB_SW_NOT_FOUND;
-        cmd->ch->ef = ef;
-        cmd->ch->record = 0;
-    }
     if (!ef)
-        return TB_SW_NO_EF;
+        return by_sfi ? TB_SW_NOT_FOUND : TB_SW_NO_EF;
+    if (records != (ef->kind == FS_LINEAR || ef->kind == FS_CYCLIC))
+        return TB_SW_FILE_TYPE;
+    if (!fs_allowed(card, update ? ef->update : ef->read))
+        return TB_SW_SECURITY;
     *ret = ef;
     return TB_SW_OK;
 }
 
+/* A short id makes its EF the current one, with no current record, when the command succeeds. */
+static void addressed(struct cmd *cmd, bool by_sfi, const struct fs_node *ef) {
+    if (!by_sfi)
+        return;
+    cmd->ch->ef = ef;
+    cmd->ch->record = 0;
+}
+
+static bool transparent_by_sfi(const struct cmd *cmd) {
+    return (cmd->a.p1 & 0x80) != 0;
+}
+
 /* spec: TS102221 11.1.3 P1 P2: b8 set, short id and 8-bit offset; else 15-bit offset */
-static uint16_t transparent(struct card *card, struct cmd *cmd, bool update,
+static uint16_t transparent(struct card *card, const struct cmd *cmd, bool update,
                             const struct fs_node **ret_ef, size_t *ret_offset) {
-    bool by_sfi = (cmd->a.p1 & 0x80) != 0;
+    bool by_sfi = transparent_by_sfi(cmd);
     const struct fs_node *ef;
     uint16_t sw;
 
     if (by_sfi && (cmd->a.p1 & 0x60))
         return TB_SW_P1P2;
-    sw = target(card, cmd, by_sfi, cmd->a.p1 & 0x1F, &ef);
+    sw = target(card, cmd, by_sfi, cmd->a.p1 & 0x1F, false, update, &ef);
     if (sw != TB_SW_OK)
         return sw;
-    if (ef->kind != FS_TRANSPARENT)
-        return TB_SW_FILE_TYPE;
-    if (!fs_allowed(card, update ? ef->update : ef->read))
-        return TB_SW_SECURITY;
     *ret_ef = ef;
     *ret_offset = by_sfi ? cmd->a.p2 : (size_t)(cmd->a.p1 << 8 | cmd->a.p2);
     return *ret_offset < fs_size(card, ef) ? TB_SW_OK : TB_SW_OFFSET;
@@ -98,6 +104,7 @@ uint16_t card_cmd_read_binary(struct card *card, struct cmd *cmd) {
     if (!card_out_room(cmd, part.n))
         return TB_SW_NO_SPACE;
     tb_put(cmd->out, part);
+    addressed(cmd, transparent_by_sfi(cmd), ef);
     /* Le = 00 asks for what there is, any other Le for that many bytes */
     return part.n < want && want != 256 && !cmd->a.extended ? SW_END : TB_SW_OK;
 }
@@ -111,15 +118,17 @@ uint16_t card_cmd_update_binary(struct card *card, struct cmd *cmd) {
         return sw;
     if (cmd->a.data.n == 0 || cmd->a.data.n > fs_size(card, ef) - offset)
         return TB_SW_LENGTH;
-    return fs_write(card, ef, offset, cmd->a.data);
+    sw = fs_write(card, ef, offset, cmd->a.data);
+    if (sw == TB_SW_OK)
+        addressed(cmd, transparent_by_sfi(cmd), ef);
+    return sw;
 }
 
 enum { MODE_NEXT = 2, MODE_PREVIOUS = 3, MODE_ABSOLUTE = 4 };
 
 /* spec: TS102221 11.1.5 the record that P1 and P2 mean; *ret_current: it becomes the current one */
-static uint16_t record_number(const struct cmd *cmd, uint8_t count, unsigned *ret_number,
-                              bool *ret_current) {
-    uint8_t now = cmd->ch->record;
+static uint16_t record_number(const struct cmd *cmd, uint8_t now, uint8_t count,
+                              unsigned *ret_number, bool *ret_current) {
     unsigned n = cmd->a.p1;
 
     *ret_current = true;
@@ -144,20 +153,27 @@ static uint16_t record_number(const struct cmd *cmd, uint8_t count, unsigned *re
     return TB_SW_OK;
 }
 
-static uint16_t record(struct card *card, struct cmd *cmd, bool update,
+static bool record_by_sfi(const struct cmd *cmd) {
+    return cmd->a.p2 >> 3 != 0;
+}
+
+static uint16_t record(struct card *card, const struct cmd *cmd, bool update,
                        const struct fs_node **ret_ef, unsigned *ret_number, bool *ret_current) {
-    uint8_t sfi = cmd->a.p2 >> 3;
+    bool by_sfi = record_by_sfi(cmd);
     const struct fs_node *ef;
-    uint16_t sw = target(card, cmd, sfi != 0, sfi, &ef);
+    uint16_t sw = target(card, cmd, by_sfi, cmd->a.p2 >> 3, true, update, &ef);
 
     if (sw != TB_SW_OK)
         return sw;
-    if (ef->kind != FS_LINEAR && ef->kind != FS_CYCLIC)
-        return TB_SW_FILE_TYPE;
-    if (!fs_allowed(card, update ? ef->update : ef->read))
-        return TB_SW_SECURITY;
     *ret_ef = ef;
-    return record_number(cmd, fs_records(card, ef), ret_number, ret_current);
+    return record_number(cmd, by_sfi ? 0 : cmd->ch->record, fs_records(card, ef), ret_number,
+                         ret_current);
+}
+
+static void record_done(struct cmd *cmd, const struct fs_node *ef, unsigned n, bool current) {
+    addressed(cmd, record_by_sfi(cmd), ef);
+    if (current)
+        cmd->ch->record = (uint8_t)n;
 }
 
 uint16_t card_cmd_read_record(struct card *card, struct cmd *cmd) {
@@ -179,8 +195,7 @@ uint16_t card_cmd_read_record(struct card *card, struct cmd *cmd) {
     if (!card_out_room(cmd, ef->size))
         return TB_SW_NO_SPACE;
     tb_put(cmd->out, tb_span_sub(tb_buf_span(&content), (n - 1) * (size_t)ef->size, ef->size));
-    if (current)
-        cmd->ch->record = (uint8_t)n;
+    record_done(cmd, ef, n, current);
     return TB_SW_OK;
 }
 
@@ -195,7 +210,7 @@ uint16_t card_cmd_update_record(struct card *card, struct cmd *cmd) {
     if (cmd->a.data.n != ef->size)
         return TB_SW_LENGTH;
     sw = fs_write(card, ef, (n - 1) * (size_t)ef->size, cmd->a.data);
-    if (sw == TB_SW_OK && current)
-        cmd->ch->record = (uint8_t)n;
+    if (sw == TB_SW_OK)
+        record_done(cmd, ef, n, current);
     return sw;
 }
