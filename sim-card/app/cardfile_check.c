@@ -8,7 +8,7 @@
 #include "cardfile_vars.h"
 #include "tb/hex.h"
 
-enum { MAX_NAMES = 64, DEFAULT_DAYS = 3650 };
+enum { MAX_NAMES = 64, DEFAULT_DAYS = 3650, AES_KEY_LEN = 16 };
 
 static bool given(const struct cardfile_entry *at, const char *key) {
     const struct cardfile_field *fields = cardfile_fields(at->kind);
@@ -190,14 +190,32 @@ static int check_public(const struct cardfile *f, struct cardfile_entry *at, str
     return 0;
 }
 
+/* A key for AES-CMAC: it signs, and derives nothing. */
+static int check_aes(const struct cardfile *f, const struct cardfile_entry *at,
+                     struct tb_error *e) {
+    size_t n = at->text ? strlen(at->text) : at->hex.n ? at->hex.n : at->random;
+
+    if (n != 0 && n != AES_KEY_LEN)
+        return refuse(f, at, e, "an AES key has 16 bytes");
+    if (given(at, "derivation") || at->functions & TB_SAFE_CAN_DERIVE)
+        return refuse(f, at, e, "nothing can be derived from an AES key; leave 'derivation' out");
+    return 0;
+}
+
 static int check_secret(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
     if (need(f, at, "id", e) < 0)
         return TB_EPARSE;
+    if (!given(at, "type"))
+        at->type = TB_SAFE_HMAC;
     if (!given(at, "functions"))
-        at->functions = TB_SAFE_CAN_DERIVE;
+        at->functions = at->type == TB_SAFE_AES ? TB_SAFE_CAN_SIGN : TB_SAFE_CAN_DERIVE;
+    if (at_most_one(f, at, (const char *const[]){"hex", "text", "random", NULL}, e) < 0)
+        return TB_EPARSE;
+    if (at->type == TB_SAFE_AES)
+        return check_aes(f, at, e);
     if (!given(at, "derivation"))
         at->derivation = TB_SAFE_PRF | TB_SAFE_HKDF;
-    return at_most_one(f, at, (const char *const[]){"hex", "text", "random", NULL}, e);
+    return 0;
 }
 
 static int check_certificate(const struct cardfile *f, struct cardfile_entry *at,

@@ -19,6 +19,11 @@ static const struct cardfile_word types[] = {
     {"brainpool256", TB_SAFE_BP256}, {"brainpool256-volatile", TB_SAFE_BP256_VOLATILE},
     {"rsa2048", TB_SAFE_RSA2048},    {NULL, 0},
 };
+static const struct cardfile_word secret_types[] = {
+    {"hmac", TB_SAFE_HMAC},
+    {"aes", TB_SAFE_AES},
+    {NULL, 0},
+};
 static const struct cardfile_word functions[] = {
     {"sign", TB_SAFE_CAN_SIGN},         {"verify", TB_SAFE_CAN_SIGN},
     {"generate", TB_SAFE_CAN_GENERATE}, {"agree", TB_SAFE_CAN_AGREE},
@@ -139,6 +144,7 @@ static const struct cardfile_field public_fields[] = {
 };
 static const struct cardfile_field secret_fields[] = {
     OBJECT,
+    WORD("type", ENTRY(type), secret_types),
     SET("functions", ENTRY(functions), functions),
     SET("access", ENTRY(access), access_rights),
     SET("derivation", ENTRY(derivation), derivations),

@@ -153,7 +153,7 @@ static int make_secret(struct factory *fy, const struct cardfile_entry *at) {
         .id = span_of(&at->id),
         .label = at->label ? tb_span_str(at->label) : TB_SPAN_NONE,
         .access = at->access,
-        .key_type = TB_SAFE_HMAC,
+        .key_type = at->type,
         .crypto = at->functions,
         .key_derivation = at->derivation,
     };

@@ -267,6 +267,9 @@ static void contradictions_are_refused(void **state) {
     refused(t, IDENTITY APPLET "[certificate ca]\nkey = a\n", 6, "always means the CA");
     refused(t, IDENTITY APPLET "[secret s]\nid = 01\nhex = 00\nrandom = 5\n", 6,
             "exclude each other");
+    refused(t, IDENTITY APPLET "[secret s]\nid = 01\ntype = aes\nrandom = 32\n", 6, "16 bytes");
+    refused(t, IDENTITY APPLET "[secret s]\nid = 01\ntype = aes\nfunctions = derive\n", 6,
+            "nothing can be derived");
     refused(t, IDENTITY APPLET "[file f]\nid = 01\n", 6, "needs 'capacity'");
     refused(t, IDENTITY APPLET "[file f]\nid = 01\ntext = x\nformat = pem\n", 6,
             "'format' is for certificates");

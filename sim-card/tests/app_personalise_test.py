@@ -79,7 +79,9 @@ class Made(cardtest.CardCase):
         self.check_signs_as_client(link)
         der = link.read_file("02")  # padded to its container, as these clients want it
         self.assertEqual(len(der), 1024)
-        self.assertEqual(cardtest.fingerprint(der.rstrip(b"\0")), self.record["certificates"][0]["fingerprint"])
+        end = 4 + int.from_bytes(der[2:4], "big")  # the certificate itself may end with a zero
+        self.assertEqual(der[end:].strip(b"\0"), b"")
+        self.assertEqual(cardtest.fingerprint(der[:end]), self.record["certificates"][0]["fingerprint"])
         self.assertEqual(link.read_file("04").rstrip(b"\0"), b"localhost:8883")
         self.assertEqual(link.transmit(bytes.fromhex("80CB010000"))[-2:].hex(), "9000")  # the list in one block
 
@@ -208,6 +210,21 @@ class Record(cardtest.CardCase):
         done = self.personalise(path, "--export-secrets", store="2.db")
         self.assertEqual(json.loads(done.stdout)["cards"][0]["credentials"],
                          [{"kind": "psk", "identity": "8988211000000000011", "secret": secret}])
+
+    def test_makes_a_key_for_cmac(self):
+        """RFC 4493, example 2, with the commands of the applet that has such keys."""
+        path = self.write("cmac.card", "[card]\niccid=8988211000000000011\n[applet]\naid=A0000005590010\n"
+                                       "[secret cmac]\nid=06\ntype=aes\nhex=2b7e151628aed2a6abf7158809cf4f3c\n")
+        self.make(path)
+        with cardtest.Reader() as reader:
+            self.run_card("--vpcd", reader.address)
+            with reader.accept() as link:
+                link.power_on()
+                link.select()
+                link.ok("802A000009860106A10101920108")
+                self.assertEqual(link.ok("802B8000129F106BC1BEE22E409F96E93D7E117393172A"),
+                                 "3310070A16B46B4D4144F79BDD9DD04A287C")
+                self.assertEqual(link.ok("80CBC40003860106"), "C412860106" "600100" "4A0101" "4B01B0" "610101" "920108")
 
     def test_keys_differ_from_card_to_card(self):
         first, second = self.make(store="1.db"), self.make(store="2.db")
