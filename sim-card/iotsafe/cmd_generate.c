@@ -50,14 +50,17 @@ static uint16_t make_pair(enum card_key_kind kind, struct safe_change changes[2]
 
 static void put_answer(const struct cmd *cmd, const struct card_object *private_key,
                        const struct card_object *public_key) {
-    bool labels = safe_profile(cmd)->keygen_labels;
+    const struct card_profile *p = safe_profile(cmd);
+    bool labels = p->keygen_labels;
 
     if (labels && private_key->label_len)
         tb_put_tlv(cmd->out, TB_SAFE_T_PRIVATE_LABEL, card_object_label(private_key));
-    tb_put_tlv(cmd->out, TB_SAFE_T_PRIVATE_ID, card_object_id(private_key));
+    if (!p->keygen_bare)
+        tb_put_tlv(cmd->out, TB_SAFE_T_PRIVATE_ID, card_object_id(private_key));
     if (labels && public_key->label_len)
         tb_put_tlv(cmd->out, TB_SAFE_T_PUBLIC_LABEL, card_object_label(public_key));
-    tb_put_tlv(cmd->out, TB_SAFE_T_PUBLIC_ID, card_object_id(public_key));
+    if (!p->keygen_bare)
+        tb_put_tlv(cmd->out, TB_SAFE_T_PUBLIC_ID, card_object_id(public_key));
 }
 
 static uint16_t find_pair(struct cmd *cmd, struct safe_created *created,

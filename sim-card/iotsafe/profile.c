@@ -22,6 +22,9 @@
     CHOICE(hkdf_null_salt, bool, "hkdf_null_salt", "reject|accept")                                \
     CHOICE(tolerate_trailing, bool, "trailing_bytes", "6700|tolerate")                             \
     CHOICE(keygen_labels, bool, "keygen_labels", "off|on")                                         \
+    CHOICE(keygen_bare, bool, "keygen_ids", "on|off")                                              \
+    CHOICE(file_info_brief, bool, "file_info", "full|brief")                                       \
+    CHOICE(sign_alg_miscounted, bool, "sign_alg_len", "1|2")                                       \
     CHOICE(rsa_pkcs1, bool, "rsa_public", "spki|pkcs1")                                            \
     NUMBER(max_block, uint16_t, "max_block", 1, 256)                                               \
     NUMBER(object_list_limit, uint16_t, "object_list_limit", 0, 65535)                             \
@@ -181,7 +184,7 @@ static const struct card_profile profiles[] = {
      * list in one answer or not at all */
     {.name = "orange", COMMON, LEN8, WRAPPED, .file_padded = true, .file_size_first = true},
     {.name = "ntt", COMMON, LEN8, WRAPPED, BLOCKS, .delivery_t0 = true},
-    {.name = "qtool", COMMON, LEN8, BLOCKS, .appinfo_61_6f = true},
+    {.name = "qtool", COMMON, LEN8, BLOCKS, .appinfo_61_6f = true, .sign_alg_miscounted = true},
     /* a T=0 SIM whose client compares 61xx exactly */
     {.name = "zariot", COMMON, LEN16, WRAPPED, BLOCKS, .delivery_t0 = true},
     /* an emulator made for one client: containers appear when they are used */
@@ -190,7 +193,8 @@ static const struct card_profile profiles[] = {
      LEN16,
      BLOCKS,
      .cla_8n_only = true,
-     .file_size_first = true,
+     .file_info_brief = true,
+     .keygen_bare = true,
      .create_on_demand = true},
     {.name = "t0", COMMON, LEN16, WRAPPED, BLOCKS, .delivery_t0 = true},
 };

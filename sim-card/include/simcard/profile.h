@@ -39,6 +39,13 @@ struct card_profile {
     bool tolerate_trailing;
     /* keygen_labels=off|on: B9 answers labels (74, 75) too */
     bool keygen_labels;
+    /* keygen_ids=on|off: B9 answers the identifiers (84, 85) before the public key */
+    bool keygen_bare;
+    /* file_info=full|brief: brief has label, identifier and size only */
+    bool file_info_brief;
+    /* sign_alg_len=1|2: 2 declares a byte too many for tag 92 of key information, as one deployed
+     * applet does; the value is one byte in any case */
+    bool sign_alg_miscounted;
     /* rsa_public=spki|pkcs1: what tag 34 holds for an RSA key, SubjectPublicKeyInfo or
      * RSAPublicKey */
     bool rsa_pkcs1;
