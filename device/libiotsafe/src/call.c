@@ -27,8 +27,8 @@ void command_begin(const struct call *k, struct tb_buf *out, uint8_t ins, uint8_
 
 void command_end(const struct call *k, struct tb_buf *out, bool answers) {
     const struct iotsafe *c = k->c;
-    bool le = c->le > 0 ||
-              (c->le == 0 && ((c->t->flags & IOTSAFE_TRANSPORT_LE) != 0 || c->max_answer < 256));
+    bool le = c->le > 0 || (c->le == 0 && !c->no_le &&
+                            ((c->t->flags & IOTSAFE_TRANSPORT_LE) != 0 || c->max_answer < 256));
 
     if (!tb_buf_ok(out) || out->n - 5 > LC_MAX) {
         out->overflow = true;
@@ -292,10 +292,31 @@ static bool try_elsewhere(struct call *k, uint16_t sw) {
     return true;
 }
 
+/* Data and Le in one command, ISO/IEC 7816-3 case 4. */
+static bool had_le(const struct iotsafe *c) {
+    return c->cmd_len > 5 && c->cmd_len == 6U + c->cmd[4];
+}
+
+/* A card that only ever met T=0 may count the Le of a case 4 command as a byte too many. Once for a
+ * card: without it, the answer is fetched. */
+static bool try_without_le(struct call *k, uint16_t sw) {
+    struct iotsafe *c = k->c;
+
+    if (accepted(k, sw) && had_le(c))
+        c->le_proven = true;
+    if (sw != TB_SW_LENGTH || !had_le(c) || c->le != 0 || c->le_proven)
+        return false;
+    c->no_le = true;
+    restart(k, false);
+    return true;
+}
+
 /* Refusals that a second attempt may cure. True when one was begun. */
 static bool try_again(struct call *k, uint16_t sw) {
     struct iotsafe *c = k->c;
 
+    if (try_without_le(k, sw))
+        return true;
     if (sw == TB_SW_CHANNEL || sw == TB_SW_CLA || sw == TB_SW_INS)
         return try_elsewhere(k, sw);
     if (sw == TB_SW_ADMIN_DONE || sw == TB_SW_INVALIDATED || sw == TB_SW_CAPACITY) {

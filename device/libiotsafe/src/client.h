@@ -35,6 +35,8 @@ struct iotsafe {
     bool opened;        /* the application is selected on channel */
     bool proven;        /* it has answered a command since: the class byte is right */
     bool interindustry; /* class 0n instead of 8n */
+    bool no_le;         /* it refuses commands that have data and Le (6700) … */
+    bool le_proven;     /* … or took one, and does not */
     bool sig_8bit;      /* the card's applet codes the length of tag 33 in one byte */
     bool sig_der;       /* … and its value in DER */
     bool mute;          /* the last command was not answered in time */

@@ -52,6 +52,8 @@ void open_begin(struct call *k) {
 
     c->opened = false;
     c->proven = false;
+    c->no_le = false;
+    c->le_proven = false;
     c->interindustry = c->interindustry_first;
     c->channel = 0;
     k->opened_here = true;

@@ -141,6 +141,26 @@ static void appends_le_where_the_link_wants_it(void **state) {
     sign(without, NULL, 0, R S, 0);
 }
 
+/* A card made for T=0, behind a link that wants Le: it takes the byte for a wrong length. */
+static void leaves_le_out_where_the_card_does_not_take_it(void **state) {
+    const struct iotsafe_options always = {.le = 1};
+    const struct exchange x[] = {OPENING,
+                                 {INIT, "9000"},
+                                 {UPDATE "00", "6700"},
+                                 {INIT, "9000"},
+                                 {UPDATE, "6143"},
+                                 {"01 C0 00 00 43", GOOD},
+                                 {0}};
+    const struct exchange told[] = {OPENING, {INIT, "9000"}, {UPDATE "00", "6700"}, {0}};
+    const struct exchange once[] = {OPENING,        {INIT, "9000"},   {UPDATE "00", "6700"},
+                                    {INIT, "9000"}, {UPDATE, "6700"}, {0}};
+
+    (void)state;
+    sign(x, NULL, IOTSAFE_TRANSPORT_LE, R S, 0);
+    sign(told, &always, IOTSAFE_TRANSPORT_LE, NULL, IOTSAFE_E_CARD);
+    sign(once, NULL, IOTSAFE_TRANSPORT_LE, NULL, IOTSAFE_E_CARD);
+}
+
 static void closes_the_session_only_when_the_card_refuses_to_open_one(void **state) {
     static const char *const words[] = {"6985", "6989"};
 
@@ -438,6 +458,7 @@ int main(void) {
         cmocka_unit_test(turns_der_into_r_and_s),
         cmocka_unit_test(r_and_s_stay_what_they_are_even_when_they_look_like_der),
         cmocka_unit_test(refuses_a_signature_that_is_none),
+        cmocka_unit_test(leaves_le_out_where_the_card_does_not_take_it),
         cmocka_unit_test(fetches_a_signature_in_pieces),
         cmocka_unit_test(appends_le_where_the_link_wants_it),
         cmocka_unit_test(closes_the_session_only_when_the_card_refuses_to_open_one),

@@ -92,7 +92,8 @@ struct iotsafe_options { /* zero means the default */
                            when the card refuses to open one */
     uint8_t session;    /* session number to use; default 1 */
     int interindustry_class; /* class 0n from the start instead of 8n with fallback */
-    int le; /* Le of commands that carry data: 0 as the transport likes it, 1 always, -1 never */
+    int le; /* Le of commands that carry data: 0 as the transport likes it and the card takes it,
+               1 always, -1 never */
     uint16_t max_answer; /* bytes to ask for in one answer, for modems that cut long ones off; 0: no
                             limit (256) */
 };
