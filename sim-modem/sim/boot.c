@@ -228,13 +228,16 @@ static void read_binary(struct modem *m, unsigned ne) {
     sim_build(m, CLA_ISO, READ_BINARY, 0, 0, TB_SPAN_NONE, m->quirks.me_read_all ? 256 : ne);
 }
 
-static void ask_status(struct modem *m) {
+/* P1 01 tells the USIM that its initialisation is complete (TS 31.102 5.1.1). */
+static void ask_status(struct modem *m, bool initialised) {
+    uint8_t p1 = initialised ? 0x01 : 0x00;
+
     if (m->quirks.me_status == MODEM_STATUS_EXTENDED)
-        tb_put(sim_command(m), TB_BYTES(CLA_UICC, INS_STATUS, 0, 0, 0x00, 0x01, 0x68));
+        tb_put(sim_command(m), TB_BYTES(CLA_UICC, INS_STATUS, p1, 0, 0x00, 0x01, 0x68));
     else if (m->quirks.me_status == MODEM_STATUS_CASE1)
-        sim_build(m, CLA_UICC, INS_STATUS, 0, RETURN_NOTHING, TB_SPAN_NONE, 0);
+        sim_build(m, CLA_UICC, INS_STATUS, p1, RETURN_NOTHING, TB_SPAN_NONE, 0);
     else
-        sim_build(m, CLA_UICC, INS_STATUS, 0, 0, TB_SPAN_NONE, 256);
+        sim_build(m, CLA_UICC, INS_STATUS, p1, 0, TB_SPAN_NONE, 256);
 }
 
 /* Builds the command of a step; false when the step has none. */
@@ -293,7 +296,7 @@ static bool ask(struct modem *m, enum step at) {
         read_binary(m, 17);
         return s->usim_n;
     case STATUS:
-        ask_status(m);
+        ask_status(m, s->usim_n && s->pin == SIM_PIN_READY);
         return true;
     case CHANNELS:
         sim_build(m, CLA_ISO, TB_INS_MANAGE_CHANNEL, 0, 0, TB_SPAN_NONE, 1);
@@ -401,7 +404,7 @@ static void poll_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
         sim_send(m, SIM_FETCH | SIM_NO_MARK);
         break;
     case 1:
-        ask_status(m);
+        ask_status(m, false);
         sim_send(m, SIM_FETCH | SIM_NO_MARK);
         break;
     default:

@@ -9,7 +9,7 @@ static void boots_with_what_a_modem_asks(void **state) {
     asked("00A40004023F0000\n00A4000C022FE2\n00B000000A\n00A40004022F0000\n00B2010426\n00B2020426\n"
           "00A4040410A0000000871002FFFFFFFF890709000000\n801000000101\n00A4000C026F07\n00B0000009\n"
           "00A4000C026FAD\n"
-          "00B0000004\n00A4000C026F46\n00B0000011\n80F2000000\n");
+          "00B0000004\n00A4000C026F46\n00B0000011\n80F2010000\n");
     assert_string_equal(b->events, "card-inserted 89000123456789012345\nregistration home\n");
 }
 
@@ -18,7 +18,7 @@ static void nrf91_sends_a_status_of_four_bytes(void **state) {
     USE("me-status", "case1");
     assert_int_equal(modem_card_reset(b->m), 0);
     bed_run(b);
-    assert_non_null(strstr(b->log, "\n80F2000C\n"));
+    assert_non_null(strstr(b->log, "\n80F2010C\n"));
 }
 
 static void other_habits_of_modems(void **state) {
@@ -26,7 +26,7 @@ static void other_habits_of_modems(void **state) {
     USE("me-status", "extended", "me-read-le", "00");
     assert_int_equal(modem_card_reset(b->m), 0);
     bed_run(b);
-    assert_non_null(strstr(b->log, "\n80F20000000168\n"));
+    assert_non_null(strstr(b->log, "\n80F20100000168\n"));
     assert_non_null(strstr(b->log, "\n00B0000000\n"));
 }
 

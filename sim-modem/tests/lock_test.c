@@ -93,10 +93,16 @@ static const struct bed_pair tells_attempts[] = {
 
 static void a_given_pin_is_not_asked_for_again(void **state) {
     (void)state;
-    insert_locked(tells_attempts);
+    USE("me-status", "normal");
+    modem_card_removed(b->m, "test");
+    b->extra = tells_attempts;
+    bed_insert(b);
+    assert_null(strstr(b->log, "80F201"));
     says("AT+CPIN?\r", INFO("+CPIN: SIM PIN") OK);
     says("AT+CPIN=\"1234\"\r", OK);
     says("AT+CPIN?;+CIMI\r", INFO("+CPIN: READY") INFO("001010123456789") OK);
+    /* TS 31.102 5.1.1: the application is told when its initialisation is complete, not before */
+    assert_non_null(strstr(b->log, "80F2010000\n"));
 }
 
 static void what_the_pin_opens_is_read_before_it_is_shown(void **state) {
