@@ -466,10 +466,12 @@ static void acknowledge_at_once(const struct link *l) {
         (void)setsockopt(l->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
 }
 
-/* A socket waits inside recv() when the whole timeout is meant; everything else waits in poll(). */
+/* TCP waits inside read() when the whole timeout is meant: one system call less. On a Unix socket
+ * that would be two wake-ups for one answer, since the kernel wakes a sleeping reader as well when
+ * the other side takes the command out of the socket; poll() sleeps through that. */
 int link_read(struct link *l, void *buf, size_t cap, int timeout_ms) {
     struct pollfd p = {.fd = l->fd, .events = POLLIN};
-    bool wait = l->tty || timeout_ms != l->config.timeout_ms;
+    bool wait = !l->tcp || timeout_ms != l->config.timeout_ms;
     ssize_t n;
 
     if (l->fd < 0)

@@ -1,6 +1,6 @@
 #pragma once
 /* A byte stream under a transport: serial port, pty, Unix socket, TCP; dialled, or waited for.
- * Blocking with deadlines, one system call per write and, on sockets, one per read. */
+ * Blocking with deadlines, one system call per write and, on TCP, one per read. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
