@@ -1,6 +1,4 @@
 /* READ PUBLIC KEY and PUT PUBLIC KEY. spec: IOTSAFE 2.5.7 */
-#include <stdlib.h>
-
 #include "iotsafe/applet.h"
 #include "iotsafe/create.h"
 #include "iotsafe/session.h"
@@ -74,19 +72,6 @@ uint16_t card_cmd_put_public_init(struct card *card, struct cmd *cmd) {
     return TB_SW_OK;
 }
 
-static uint16_t keep_block(struct card_session *s, struct tb_span block) {
-    if (s->blocks_n + block.n > CARD_KEY_PUBLIC_MAX)
-        return TB_SW_DATA;
-    if (!s->blocks)
-        s->blocks = malloc(CARD_KEY_PUBLIC_MAX);
-    if (!s->blocks)
-        return TB_SW_NO_SPACE;
-    if (block.n)
-        memcpy(s->blocks + s->blocks_n, block.p, block.n);
-    s->blocks_n += block.n;
-    return TB_SW_OK;
-}
-
 /* The container keeps its old value until the last block is there and is a key. */
 static uint16_t finish(struct card *card, struct cmd *cmd, struct card_session *s,
                        struct tb_span value) {
@@ -114,7 +99,7 @@ uint16_t card_cmd_put_public_update(struct card *card, struct cmd *cmd) {
         return sw;
     sw = safe_feed(s, TB_SAFE_T_PUBLIC_KEY, ARG_PUBLIC_KEY, cmd->a.data, last, &chunk, &a);
     if (sw == TB_SW_OK && (!last || s->blocks_n > 0)) {
-        sw = keep_block(s, chunk);
+        sw = card_session_keep(s, chunk, CARD_KEY_PUBLIC_MAX);
         chunk = tb_span(s->blocks, s->blocks_n);
     }
     if (sw == TB_SW_OK && last)

@@ -86,6 +86,18 @@ static uint16_t digest_final(const struct safe_args *a, struct tb_buf *out) {
     return TB_SW_OK;
 }
 
+/* A hash has no blocks, but its data field may be too long for one command: with the signature of
+ * an RSA key it is. Then the blocks are pieces of that field, cut anywhere. */
+static uint16_t whole_field(struct card_session *s, struct tb_span block, bool last,
+                            struct tb_span *ret) {
+    uint16_t sw = TB_SW_OK;
+
+    if (!last || s->blocks_n > 0)
+        sw = card_session_keep(s, block, CARD_SESSION_BLOCKS);
+    *ret = s->blocks_n > 0 ? tb_span(s->blocks, s->blocks_n) : block;
+    return sw;
+}
+
 /* One UPDATE of either command: the digest appended to out with the last block, *ret_args the other
  * TLVs. */
 static uint16_t digest(struct card_session *s, const struct cmd *cmd, struct tb_buf *out,
@@ -96,9 +108,10 @@ static uint16_t digest(struct card_session *s, const struct cmd *cmd, struct tb_
     uint16_t sw;
 
     if (s->mode != TB_SAFE_MODE_FULL_TEXT) {
-        if (!last)
-            return TB_SW_P1P2; /* all of it fits one command */
-        sw = safe_parse(cmd->a.data, ret_args);
+        sw = cmd->a.data.n == 0 ? TB_SW_LENGTH : whole_field(s, cmd->a.data, last, &chunk);
+        if (sw != TB_SW_OK || !last)
+            return sw;
+        sw = safe_parse(chunk, ret_args);
         if (sw != TB_SW_OK)
             return sw;
         return s->mode == TB_SAFE_MODE_FINAL_HASH ? digest_final(ret_args, out)

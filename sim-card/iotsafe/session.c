@@ -84,6 +84,21 @@ uint16_t card_session_continue(struct cmd *cmd, enum card_session_op op,
     return TB_SW_OK;
 }
 
+uint16_t card_session_keep(struct card_session *s, struct tb_span block, size_t max) {
+    struct tb_buf b;
+
+    if (s->blocks_n + block.n > max)
+        return TB_SW_DATA;
+    if (!s->blocks)
+        s->blocks = malloc(CARD_SESSION_BLOCKS);
+    if (!s->blocks)
+        return TB_SW_NO_SPACE;
+    b = (struct tb_buf){s->blocks, s->blocks_n, CARD_SESSION_BLOCKS, false};
+    tb_put(&b, block);
+    s->blocks_n = b.n;
+    return TB_SW_OK;
+}
+
 void card_session_end(struct card_session *s) {
     uint8_t op = s->op, number = s->number;
 

@@ -18,7 +18,7 @@ struct card_session {
     uint32_t missing;           /* bytes of a value that go on as raw blocks */
     struct card_hash hash;      /* full text so far */
     struct card_cmac *cmac;     /* instead of the hash, for a CMAC */
-    uint8_t *blocks;            /* public key so far, from malloc */
+    uint8_t *blocks;            /* a public key or data field so far, from malloc */
     size_t blocks_n;
 };
 
@@ -29,6 +29,11 @@ uint16_t card_session_begin(struct cmd *cmd, enum card_session_op op, struct car
 /* The open session an UPDATE belongs to: 9000, 6985 without INIT or when the object changed since,
  * 6989 when remote administration did that. */
 uint16_t card_session_continue(struct cmd *cmd, enum card_session_op op, struct card_session **ret);
+
+/* Keeps one block of a value or data field that is not complete, in s->blocks. Together at most max
+ * bytes, itself at most CARD_SESSION_BLOCKS. 9000, 6A80, 6A84. */
+enum { CARD_SESSION_BLOCKS = 640 };
+uint16_t card_session_keep(struct card_session *s, struct tb_span block, size_t max);
 
 void card_session_end(struct card_session *s); /* the operation is over, well or badly */
 uint16_t card_session_close(struct cmd *cmd, enum card_session_op op); /* P1 = 01 */

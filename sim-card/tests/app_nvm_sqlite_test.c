@@ -228,13 +228,15 @@ static void refuses_files_that_are_no_store(void **state) {
     struct fixture *f = *state;
     struct card_nvm *nvm = NULL;
     struct tb_error e = {0};
+    char beyond[96];
 
     write_file(f->path,
                "this text is no data base at all, and longer than the header of one would be: "
                "................................................................");
     assert_int_equal(card_nvm_sqlite_open(f->path, &nvm, &e), TB_ESTORE);
     assert_non_null(strstr(e.message, "not a card store"));
-    assert_int_equal(card_nvm_sqlite_open("/nonexistent/card.db", &nvm, &e), -2 /* ENOENT */);
+    snprintf(beyond, sizeof beyond, "%s/absent/card.db", f->dir);
+    assert_int_equal(card_nvm_sqlite_open(beyond, &nvm, &e), -2 /* ENOENT */);
 }
 
 /* The child writes the same number under two keys in one transaction, again and again, and reports
