@@ -136,6 +136,8 @@ static enum isp_reason reason_of(int r) {
         return ISP_R_NO_APPLET;
     case IOTSAFE_E_NOT_FOUND:
         return ISP_R_NOT_FOUND;
+    case IOTSAFE_E_BUSY:
+        return ISP_R_BUSY;
     case IOTSAFE_E_FORMAT:
         return ISP_R_CARD_ANSWER;
     case IOTSAFE_E_ADMIN:
@@ -225,7 +227,7 @@ static bool run(struct isp_provider *prov, const struct isp_uri *uri, const stru
     }
     describe(object, sizeof object, op->ref);
     if (o.sw && (o.r == IOTSAFE_E_CARD || o.r == IOTSAFE_E_NOT_FOUND ||
-                 o.r == IOTSAFE_E_NO_APPLET || o.r == IOTSAFE_E_ADMIN))
+                 o.r == IOTSAFE_E_NO_APPLET || o.r == IOTSAFE_E_ADMIN || o.r == IOTSAFE_E_BUSY))
         snprintf(sw, sizeof sw, ", SW %04X (%s)", o.sw, iotsafe_sw_text(o.sw));
     isp_raise(prov, reason_of(o.r), "%s %s: %s%s", op->name, object, iotsafe_strerror(o.r), sw);
     return false;

@@ -24,6 +24,7 @@ const OSSL_ITEM isp_reason_strings[] = {
     {ISP_R_BUFFER, (char[]){"buffer too small"}},
     {ISP_R_STATE, (char[]){"operation not initialised"}},
     {ISP_R_SOFTWARE, (char[]){"software operation failed"}},
+    {ISP_R_BUSY, (char[]){"card is busy"}},
     {0, NULL},
 };
 

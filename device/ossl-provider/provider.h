@@ -47,6 +47,7 @@ enum isp_reason {
     ISP_R_BUFFER,
     ISP_R_STATE,
     ISP_R_SOFTWARE,
+    ISP_R_BUSY,
 };
 extern const OSSL_ITEM isp_reason_strings[];
 

@@ -35,7 +35,7 @@ const char *iotsafe_strerror(int err) {
     case IOTSAFE_E_SIGNATURE:
         return "the signature does not match";
     case IOTSAFE_E_BUSY:
-        return "busy";
+        return "card or port in use by others";
     case IOTSAFE_E_UNSUPPORTED:
         return "not supported";
     case IOTSAFE_E_ADMIN:

@@ -137,7 +137,11 @@ static void select_done(struct call *k, uint16_t sw) {
     }
     if (following_aid(k))
         return;
-    give_up(k, k->refused ? IOTSAFE_E_REFUSED : IOTSAFE_E_NO_APPLET);
+    /* A modem that opens channels itself hands on what MANAGE CHANNEL answered: all are taken. */
+    if (sw == TB_SW_FUNCTION && (c->t->flags & IOTSAFE_TRANSPORT_OWNS_CHANNEL))
+        give_up(k, IOTSAFE_E_BUSY);
+    else
+        give_up(k, k->refused ? IOTSAFE_E_REFUSED : IOTSAFE_E_NO_APPLET);
 }
 
 static void undo_done(struct call *k) {

@@ -252,6 +252,14 @@ static void says_when_the_modem_refuses_everything(void **state) {
     random4(x, NULL, 0, IOTSAFE_E_REFUSED);
 }
 
+static void says_when_the_modem_has_no_channel_left(void **state) {
+    const struct exchange x[] = {
+        {"00" GSMA, "6A81"}, {"00" THALES, "6A81"}, {"00" ORANGE, "6A81"}, {"00" NTT, "6A81"}, {0}};
+
+    (void)state;
+    random4(x, NULL, IOTSAFE_TRANSPORT_OWNS_CHANNEL, IOTSAFE_E_BUSY);
+}
+
 static void fetches_what_waits_and_corrects_the_length(void **state) {
     const struct exchange split[] = {OPENING,
                                      {"81 84 00 00 04", "6102"},
@@ -544,6 +552,7 @@ int main(void) {
         cmocka_unit_test(takes_an_unknown_command_as_such),
         cmocka_unit_test(leaves_a_channel_that_does_not_work),
         cmocka_unit_test(says_when_the_modem_refuses_everything),
+        cmocka_unit_test(says_when_the_modem_has_no_channel_left),
         cmocka_unit_test(fetches_what_waits_and_corrects_the_length),
         cmocka_unit_test(asks_for_no_more_than_the_modem_can_carry),
         cmocka_unit_test(opens_again_once),

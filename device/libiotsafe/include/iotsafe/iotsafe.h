@@ -35,7 +35,8 @@ enum iotsafe_error {
     IOTSAFE_E_ARGUMENT = -9,
     IOTSAFE_E_NO_MEMORY = -10,
     IOTSAFE_E_SIGNATURE = -11, /* verification: it does not match (SW 6D01) */
-    IOTSAFE_E_BUSY = -12, /* an iotsafe_call of this client is under way; the modem says SIM busy */
+    IOTSAFE_E_BUSY = -12, /* an iotsafe_call of this client is under way; the modem says SIM busy,
+                             or has no logical channel left; another program keeps the port */
     IOTSAFE_E_UNSUPPORTED = -13,
     IOTSAFE_E_ADMIN =
         -14, /* remote administration on the object (SW 6984, 6989), after one retry */
