@@ -282,8 +282,11 @@ static uint16_t execute(struct card *card, struct cmd *cmd, struct tb_span raw) 
     if (cmd->ch)
         card_channel_drop_pending(cmd->ch);
     row = route(cmd, raw, &sw);
-    if (!row)
+    if (!row) {
+        if (cmd->ch)
+            card_channel_drop_chain(cmd->ch);
         return sw;
+    }
     cmd->operation = row->operation;
     sw = take_block(cmd);
     if (sw != 0)
