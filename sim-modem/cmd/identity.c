@@ -95,18 +95,20 @@ int cmd_qccid(struct modem *m, struct at_channel *ch, struct at_args args) {
     return iccid(m, ch, "+QCCID");
 }
 
-/* The applications of the card: the records of EF.DIR as read at power-up, one line each. */
+/* The applications of the card: the records of EF.DIR as read at power-up, one string (ofono reads
+ * no second line). */
 int cmd_cuad(struct modem *m, struct at_channel *ch, struct at_args args) {
     struct tb_span dir = {m->sim.dir, m->sim.dir_n}, record;
     uint8_t n;
 
     (void)args;
-    while (tb_take_u8(&dir, &n) && tb_take(&dir, n, &record)) {
-        at_info_begin(ch);
-        at_put_str(ch, "+CUAD: ");
+    if (dir.n == 0)
+        return AT_OK;
+    at_info_begin(ch);
+    at_put_str(ch, "+CUAD: ");
+    while (tb_take_u8(&dir, &n) && tb_take(&dir, n, &record))
         tb_put_hex(at_room(ch, 2 * record.n), record, TB_HEX_UPPER);
-        at_info_end(ch);
-    }
+    at_info_end(ch);
     return AT_OK;
 }
 

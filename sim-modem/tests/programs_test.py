@@ -27,12 +27,16 @@ def which(program):
 
 
 class Programs(ModemCase, cardtest.CardCase):
-    def bed(self, *args):
-        self.record = self.make()
+    def bed(self, *args, locked=False):
+        self.record = self.make(self.locked_card() if locked else "factory.card")
         self.modem(*args)
         self.run_card("--vpcd", self.m.ready["vpcd"])
         self.ctl.expect("card-inserted")
         self.device = self.m.ready["at"]["pty"]
+
+    def locked_card(self):
+        with open(os.path.join(cardtest.PROFILES, "factory.card"), encoding="utf-8") as f:
+            return self.write("locked.card", f.read() + "\n[pin pin1]\npin = 1234\npuk = 12345678\nenabled = yes\n")
 
     def spawn(self, *argv, **kwargs):
         """A program that is killed at the end of the test."""
@@ -85,6 +89,16 @@ class Programs(ModemCase, cardtest.CardCase):
         status, text = self.output("gammu", "-c", rc, "networkinfo")
         self.assertEqual(status, 0, text)
         self.assertIn("home network", text)
+
+    @needs("gammu")
+    def test_gammu_gives_the_pin(self):
+        self.bed(locked=True)
+        rc = self.write("gammurc", "[gammu]\ndevice = %s\nconnection = at115200\n" % self.device)
+        self.assertIn("PIN", self.output("gammu", "-c", rc, "getsecuritystatus")[1])
+        status, text = self.output("gammu", "-c", rc, "entersecuritycode", "PIN", "1234")
+        self.assertEqual(status, 0, text)
+        self.assertIn("Nothing to enter", self.output("gammu", "-c", rc, "getsecuritystatus")[1])
+        self.assertIn(self.record["imsi"], self.output("gammu", "-c", rc, "identify")[1])
 
     @needs("gnokii")
     def test_gnokii(self):
@@ -162,9 +176,8 @@ class Programs(ModemCase, cardtest.CardCase):
         address = self.line(daemon, r"\S+").group(0)
         return {"DBUS_SESSION_BUS_ADDRESS": address, "DBUS_SYSTEM_BUS_ADDRESS": address, "LC_ALL": "C"}
 
-    @needs("ModemManager", "mmcli", "gdbus", "dbus-daemon")
-    def test_modemmanager(self):
-        self.bed()
+    def managed(self):
+        """Gives the modem to a ModemManager; its bus."""
         bus = self.bus()
         env = dict(os.environ, **bus)
         name = "org.freedesktop.ModemManager1"
@@ -180,6 +193,27 @@ class Programs(ModemCase, cardtest.CardCase):
                                    "['%s']" % self.path("at.sock"), env=bus)
         self.assertEqual(status, 0, text)
         self.line(news, r"\(\+\) /org/freedesktop/ModemManager1/Modem/")
+        return bus
+
+    @needs("ModemManager", "mmcli", "gdbus", "dbus-daemon")
+    def test_modemmanager_gives_the_pin(self):
+        self.bed(locked=True)
+        bus = self.managed()
+        watch = self.spawn("mmcli", "-m", "any", "-w", env=dict(os.environ, **bus), stdout=subprocess.PIPE)
+        self.line(watch, "Initial state, 'locked'")
+        text = self.output("mmcli", "-m", "any", env=bus)[1]
+        self.assertRegex(text, r"lock: sim-pin\b")
+        self.assertRegex(text, r"unlock retries: .*sim-pin \(3\)")
+        status, text = self.output("mmcli", "-i", "any", "--pin=1234", env=bus)
+        self.assertEqual(status, 0, text)
+        self.line(watch, r"--> 'disabled'")
+        self.assertIn(self.record["imsi"], self.output("mmcli", "-m", "any", "-i", "any", env=bus)[1])
+
+    @needs("ModemManager", "mmcli", "gdbus", "dbus-daemon")
+    def test_modemmanager(self):
+        self.bed()
+        bus = self.managed()
+        env = dict(os.environ, **bus)
         watch = self.spawn("mmcli", "-m", "any", "-w", env=env, stdout=subprocess.PIPE)
         self.line(watch, "Initial state")
         status, text = self.output("mmcli", "-m", "any", "--enable", env=bus)
@@ -195,9 +229,8 @@ class Programs(ModemCase, cardtest.CardCase):
         self.assertIn(self.record["imsi"], text)
         self.assertIn(self.record["iccid"], text)
 
-    @needs("ofonod", "gdbus", "dbus-daemon")
-    def test_ofono(self):
-        self.bed()
+    def ofono(self):
+        """Gives the modem to an ofono; what calls it, and its news."""
         bus = self.bus()
         host, port = self.m.ready["at"]["tcp"].split(":")
         bus["OFONO_PHONESIM_CONFIG"] = self.write("phonesim.conf", "[phonesim]\nDriver=phonesim\nAddress=%s\nPort=%s\n"
@@ -216,6 +249,22 @@ class Programs(ModemCase, cardtest.CardCase):
         news = self.spawn("gdbus", "monitor", "--session", "-d", "org.ofono", env=env, stdout=subprocess.PIPE)
         self.line(news, "The name org.ofono is owned")
         call("/phonesim", "Modem.SetProperty", "Powered", "<true>")
+        return call, news
+
+    @needs("ofonod", "gdbus", "dbus-daemon")
+    def test_ofono_gives_the_pin(self):
+        self.bed(locked=True)
+        call, news = self.ofono()
+        self.line(news, r"SimManager.PropertyChanged \('PinRequired', <'pin'>")
+        call("/phonesim", "SimManager.EnterPin", "pin", "1234")
+        # Its driver for the phonesim then waits for that program's own message; the card is open all the same.
+        self.ctl.expect("registration", state="home")
+        self.assertIn("+CPIN: READY", self.te().at("+CPIN?"))
+
+    @needs("ofonod", "gdbus", "dbus-daemon")
+    def test_ofono(self):
+        self.bed()
+        call, news = self.ofono()
         call("/phonesim", "Modem.SetProperty", "Online", "<true>")
         self.line(news, r"NetworkRegistration.PropertyChanged \('Name', <'[^']")
         self.assertIn("'registered'", call("/phonesim", "NetworkRegistration.GetProperties"))
