@@ -26,7 +26,7 @@ class RealCard(ModemCase, cardtest.CardCase):
         self.assertEqual(te.at("+CIMI"), "\r\n%s\r\n\r\nOK\r\n" % self.record["imsi"])
         self.assertIn(",2,\"%s\"" % self.record["imsi"][:5], te.at("+COPS=3,2;+COPS?"))
         self.assertIn("+CREG: 0,1\r\n", te.at("+CREG?"))
-        self.assertIn("A0000000871002", te.at("+CUAD"))
+        self.assertRegex(te.at("+CUAD"), r"^\r\n\+CUAD: 61[0-9A-F]*A0000000871002[0-9A-F]*%s[0-9A-F]*\r\n\r\nOK" % GSMA)
         self.assertIn("+CPIN: READY", te.at("+CPIN?"))
 
     def sign_by_hand(self, te, transmit):
