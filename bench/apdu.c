@@ -8,6 +8,7 @@
 #include "bed.h"
 #include "bench.h"
 #include "links.h"
+#include "pcsc.h"
 #include "peers.h"
 #include "tb/apdu.h"
 
@@ -44,15 +45,6 @@ static int signatures(void *arg, unsigned n) {
     return r;
 }
 
-static int echo_memory(void *arg, struct tb_span cmd, struct tb_buf *rsp) {
-    static const uint8_t answer[BENCH_ECHO_BYTES + 2] = {[BENCH_ECHO_BYTES] = 0x90};
-
-    (void)arg;
-    (void)cmd;
-    tb_put(rsp, SPAN(answer));
-    return 0;
-}
-
 static int library_signatures(void *arg, unsigned n) {
     unsigned char sig[80];
 
@@ -86,8 +78,8 @@ enum {
     CHAIN_PTY,
     ECHO_VPCD,
     CARD_VPCD,
-    ECHO_MEMORY,
     CARD_MEMORY,
+    CARD_PCSC,
     N_LINKS
 };
 
@@ -110,7 +102,20 @@ static int open_bare(const char *kind, struct bench_link *l) {
     return l->fd < 0 ? l->fd : 0;
 }
 
-static int open_links(struct bench_link *l, struct bench_memory_card **ret_memory) {
+/* A card in the reader of a pcscd of our own. */
+static int open_pcsc(struct bench_link *l) {
+    char addr[64], ctl[128];
+    int r = bench_pcsc_start(addr, sizeof addr);
+
+    if (r == 0)
+        r = bench_card_dial(addr, ctl, sizeof ctl);
+    if (r == 0)
+        r = bench_pcsc_connect();
+    *l = (struct bench_link){.call = bench_pcsc_exchange};
+    return r;
+}
+
+static int open_links(struct bench_link *l, bool with_pcsc, struct bench_memory_card **ret_memory) {
     struct bench_modem echo = {0}, real = {0};
     char echo_addr[64], card_addr[64], card_ctl[128];
     int r;
@@ -140,98 +145,80 @@ static int open_links(struct bench_link *l, struct bench_memory_card **ret_memor
         r = bench_link_open(&l[CARD_VPCD], card_addr, 0);
     if (r == 0)
         r = bench_memory_card_new(ret_memory);
+    if (r == 0 && with_pcsc)
+        r = open_pcsc(&l[CARD_PCSC]);
     if (r < 0)
         return r;
-    l[ECHO_MEMORY] = (struct bench_link){.fd = -1, .memory = echo_memory};
-    l[CARD_MEMORY] =
-        (struct bench_link){.fd = -1, .memory = bench_memory_card_exchange, .arg = *ret_memory};
-    /* Readers power a card before they use it; the modem does so by itself. */
+    l[CARD_MEMORY] = (struct bench_link){.call = bench_memory_card_exchange, .arg = *ret_memory};
+    /* Readers power a card before they use it; modem and pcscd do so by themselves. */
     r = bench_vpcd_power_on(l[CARD_VPCD].fd);
     for (int i = 0; i < N_LINKS && r == 0; i++)
-        if (i == CHAIN_UNIX || i == CARD_VPCD || i == CARD_MEMORY)
+        if (i == CHAIN_UNIX || i == CARD_VPCD || i == CARD_MEMORY || (i == CARD_PCSC && with_pcsc))
             r = bench_expect_ok(&l[i], SPAN(select_applet));
+    return r;
+}
+
+static int measure_exchanges(const struct bench_options *o, struct bench_link *l,
+                             const char *no_pcsc, json_t *report) {
+    /* 25 exchanges per second are what Nagle's algorithm against delayed acknowledgements leaves of
+     * a link: Debian's vpcd provokes it. */
+    struct bench_variant v[] = {
+        {"the card's engine, in memory", exchanges, &l[CARD_MEMORY], .against = -1},
+        {"vpcd TCP: echo card", exchanges, &l[ECHO_VPCD], .against = -1},
+        {"vpcd TCP: sim-card", exchanges, &l[CARD_VPCD], .against = 1},
+        {"AT Unix socket: bare line modem, echo card", exchanges, &l[BARE_UNIX], .against = -1},
+        {"AT Unix socket: sim-modem, echo card", exchanges, &l[MODEM_UNIX], 3, .floor = 0.60},
+        {"AT Unix socket: sim-modem, sim-card", exchanges, &l[CHAIN_UNIX], .against = 3},
+        {"AT pty: bare line modem, echo card", exchanges, &l[BARE_PTY], .against = -1},
+        {"AT pty: sim-modem, echo card", exchanges, &l[MODEM_PTY], .against = 6},
+        {"AT pty: sim-modem, sim-card", exchanges, &l[CHAIN_PTY], .against = 6},
+        {"PC/SC: pcscd, Debian's vpcd, sim-card", exchanges, &l[CARD_PCSC], 2, .least = 100},
+    };
+    size_t n = sizeof v / sizeof *v - (no_pcsc ? 1 : 0);
+    int r = bench_measure(o, v, n);
+
+    if (r < 0)
+        return r;
+    bench_report_table(report, "APDU exchanges (READ FILE, 9 bytes out, 70 bytes in)", v, n);
+    if (no_pcsc)
+        bench_report_missing(report, v[n].name, no_pcsc);
+    return 0;
+}
+
+static int measure_signatures(const struct bench_options *o, struct bench_link *l,
+                              const char *no_pcsc, json_t *report) {
+    EVP_PKEY_CTX *key = library_key();
+    struct bench_variant v[] = {
+        {"OpenSSL: EVP_PKEY_sign, P-256", library_signatures, key, .against = -1},
+        {"the card's engine, in memory", signatures, &l[CARD_MEMORY], .against = 0},
+        {"vpcd TCP: sim-card", signatures, &l[CARD_VPCD], .against = 0, .floor = 0.35},
+        {"AT Unix socket: sim-modem, sim-card", signatures, &l[CHAIN_UNIX], .against = 0},
+        {"PC/SC: pcscd, Debian's vpcd, sim-card", signatures, &l[CARD_PCSC], .against = 0},
+    };
+    size_t n = sizeof v / sizeof *v - (no_pcsc ? 1 : 0);
+    int r = key ? bench_measure(o, v, n) : TB_ECRYPTO;
+
+    if (r == 0)
+        bench_report_table(report, "Signatures (COMPUTE SIGNATURE INIT and UPDATE)", v, n);
+    EVP_PKEY_CTX_free(key);
     return r;
 }
 
 int bench_apdu(const struct bench_options *o, json_t *report) {
     struct bench_memory_card *memory = NULL;
     struct bench_link l[N_LINKS];
-    EVP_PKEY_CTX *key;
-    int r = open_links(l, &memory);
+    const char *no_pcsc = NULL;
+    int r;
 
-    if (r < 0) {
-        fprintf(stderr, "iot-bench: the peers could not be set up: %s\n", tb_strerror(r));
-        return r;
-    }
-    struct bench_variant apdus[] = {
-        {.name = "memory: a function that echoes",
-         .fn = exchanges,
-         .arg = &l[ECHO_MEMORY],
-         .against = -1},
-        {.name = "memory: the card's engine",
-         .fn = exchanges,
-         .arg = &l[CARD_MEMORY],
-         .against = 0},
-        {.name = "vpcd TCP: echo card", .fn = exchanges, .arg = &l[ECHO_VPCD], .against = -1},
-        {.name = "vpcd TCP: sim-card", .fn = exchanges, .arg = &l[CARD_VPCD], .against = 2},
-        {.name = "AT Unix socket: bare line modem, echo card",
-         .fn = exchanges,
-         .arg = &l[BARE_UNIX],
-         .against = -1},
-        {.name = "AT Unix socket: sim-modem, echo card",
-         .fn = exchanges,
-         .arg = &l[MODEM_UNIX],
-         .against = 4,
-         .floor = 0.60},
-        {.name = "AT Unix socket: sim-modem, sim-card",
-         .fn = exchanges,
-         .arg = &l[CHAIN_UNIX],
-         .against = 4},
-        {.name = "AT pty: bare line modem, echo card",
-         .fn = exchanges,
-         .arg = &l[BARE_PTY],
-         .against = -1},
-        {.name = "AT pty: sim-modem, echo card",
-         .fn = exchanges,
-         .arg = &l[MODEM_PTY],
-         .against = 7},
-        {.name = "AT pty: sim-modem, sim-card",
-         .fn = exchanges,
-         .arg = &l[CHAIN_PTY],
-         .against = 7},
-    };
-    r = bench_measure(o, apdus, sizeof apdus / sizeof *apdus);
+    (void)bench_pcsc_enter(&no_pcsc);
+    r = open_links(l, !no_pcsc, &memory);
     if (r < 0)
-        return r;
-    bench_print("APDU exchanges (READ FILE, 9 bytes out, 70 bytes in)", apdus,
-                sizeof apdus / sizeof *apdus, report);
-
-    key = library_key();
-    if (!key)
-        return TB_ECRYPTO;
-    struct bench_variant signs[] = {
-        {.name = "OpenSSL: EVP_PKEY_sign, P-256",
-         .fn = library_signatures,
-         .arg = key,
-         .against = -1},
-        {.name = "memory: COMPUTE SIGNATURE INIT and UPDATE",
-         .fn = signatures,
-         .arg = &l[CARD_MEMORY],
-         .against = 0},
-        {.name = "vpcd TCP: COMPUTE SIGNATURE INIT and UPDATE",
-         .fn = signatures,
-         .arg = &l[CARD_VPCD],
-         .against = 0,
-         .floor = 0.35},
-        {.name = "AT Unix socket: COMPUTE SIGNATURE INIT and UPDATE",
-         .fn = signatures,
-         .arg = &l[CHAIN_UNIX],
-         .against = 0},
-    };
-    r = bench_measure(o, signs, sizeof signs / sizeof *signs);
-    EVP_PKEY_CTX_free(key);
+        fprintf(stderr, "iot-bench: the peers could not be set up: %s\n", tb_strerror(r));
     if (r == 0)
-        bench_print("Signatures", signs, sizeof signs / sizeof *signs, report);
+        r = measure_exchanges(o, l, no_pcsc, report);
+    if (r == 0)
+        r = measure_signatures(o, l, no_pcsc, report);
+    bench_pcsc_close();
     bench_memory_card_free(memory);
     return r;
 }

@@ -130,6 +130,16 @@ int bench_card_start(char *ret_addr, size_t addr_cap, char *ret_ctl, size_t ctl_
     return r;
 }
 
+int bench_card_dial(const char *addr, char *ret_ctl, size_t ctl_cap) {
+    json_t *ready = NULL;
+    int r = start_card("--vpcd", addr, &ready);
+
+    if (r == 0)
+        r = copy_member(ready, "ctl", ret_ctl, ctl_cap);
+    json_decref(ready);
+    return r;
+}
+
 int bench_vpcd_power_on(int fd) {
     static const uint8_t on[] = {0, 1, TB_VPCD_POWER_ON};
 
@@ -219,7 +229,7 @@ int bench_modem_start(const char *name, bool real, struct bench_modem *ret) {
     char program[1024], unix_at[160], pty[160], ctl[160], modem_ctl[160], dialled[32];
     const char *argv[] = {program,    "--vpcd", "127.0.0.1:0", "--at-unix", unix_at,
                           "--at-pty", pty,      "--ctl",       ctl,         NULL};
-    json_t *ready, *card = NULL, *at;
+    json_t *ready, *at;
     int r;
 
     bench_program("sim-modem", program, sizeof program);
@@ -238,14 +248,11 @@ int bench_modem_start(const char *name, bool real, struct bench_modem *ret) {
     if (r == 0)
         r = copy_member(ready, "ctl", modem_ctl, sizeof modem_ctl);
     if (r == 0)
-        r = real ? start_card("--vpcd", ret->vpcd, &card)
+        r = real ? bench_card_dial(ret->vpcd, ret->card_ctl, sizeof ret->card_ctl)
                  : bench_peer(bench_echo_card_dial, ret->vpcd, dialled, sizeof dialled);
-    if (r == 0 && real)
-        r = copy_member(card, "ctl", ret->card_ctl, sizeof ret->card_ctl);
     if (r == 0)
         r = wait_for_card(modem_ctl);
     json_decref(ready);
-    json_decref(card);
     return r;
 }
 

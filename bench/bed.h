@@ -14,6 +14,8 @@ struct bench_modem {
 int bench_modem_start(const char *name, bool real, struct bench_modem *ret);
 /* A personalised sim-card that listens in vpcd's reversed mode. */
 int bench_card_start(char *ret_addr, size_t addr_cap, char *ret_ctl, size_t ctl_cap);
+/* A personalised sim-card that dials the reader at addr. */
+int bench_card_dial(const char *addr, char *ret_ctl, size_t ctl_cap);
 int bench_vpcd_power_on(int fd);
 
 /* The CA all cards and the server are certified by; made at first use. */

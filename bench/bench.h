@@ -1,6 +1,6 @@
 #pragma once
-/* What the benchmarks share: rates measured in interleaved rounds, daemons and echo peers as
- * children, one table of results.
+/* What the benchmarks share: rates measured in turns, daemons and echo peers as children, tables of
+ * results.
  *
  * A figure is only told together with what it is compared to, measured in the same run: absolute
  * rates of a machine shared with others are noise. */
@@ -13,31 +13,44 @@
 #include "tb/error.h"
 
 struct bench_options {
-    double seconds; /* of one round of one variant */
+    double seconds; /* of one variant in one round */
     unsigned rounds;
     bool one_cpu;     /* everything on one CPU: no wake-ups of idle CPUs in the figures */
+    bool check;       /* a broken promise is a failure */
     const char *json; /* file, or NULL */
 };
 
 /* One variant: fn does n operations and returns 0, or negative. */
 struct bench_variant {
-    const char *name;
+    const char *name; /* at most BENCH_NAME_MAX characters */
     int (*fn)(void *arg, unsigned n);
     void *arg;
     int against;  /* index of the variant it is compared to, -1: none */
     double floor; /* the ratio the project promises, 0: none */
-    /* results */
-    double rate; /* median of the rounds, operations per second */
-    double low, high;
-    double cpu_us; /* this process's CPU per operation */
-    double ratio;  /* median of the rounds' ratios to variant `against` */
+    double least; /* the rate it promises, 0: none */
+    /* results, medians of the rounds */
+    double rate, low, high; /* operations per second; worst and best round */
+    double cpu_us, all_us;  /* CPU per operation: of this process; of all that the run started */
+    double ratio;           /* to variant `against`, round by round */
 };
+enum { BENCH_NAME_MAX = 44 };
 
-/* Runs all variants in turn, round after round. Returns 0, or the first error (named on stderr). */
+/* Runs all variants, taking turns, round after round. Returns 0, or the first error (named on
+ * stderr). */
 int bench_measure(const struct bench_options *o, struct bench_variant *v, size_t n);
 
-/* Prints the table and adds it to *report (a JSON array). */
-void bench_print(const char *title, const struct bench_variant *v, size_t n, json_t *report);
+/* ---- report (report.c): to stdout as tables, and into one JSON object ---- */
+
+/* A new report, with where and how it was measured; prints its head. */
+json_t *bench_report_new(const char *name, const struct bench_options *o);
+void bench_report_table(json_t *report, const char *title, const struct bench_variant *v, size_t n);
+/* A row that could not be measured on this machine. */
+void bench_report_missing(json_t *report, const char *name, const char *reason);
+/* A promise that is no ratio between rows: told, and counted when it is broken. */
+void bench_report_promise(json_t *report, bool kept, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+unsigned bench_report_broken(void); /* promises so far */
+int bench_report_write(const json_t *report, const char *file);
 
 /* ---- children: all end with this process ---- */
 
@@ -47,6 +60,13 @@ json_t *bench_daemon(const char *const *argv);
 /* Forks fn(arg) as a peer; fn writes its address as one line to fd. Returns the address in ret (cap
  * bytes) and the pid. */
 int bench_peer(void (*fn)(int fd, void *arg), void *arg, char *ret, size_t cap);
+/* What a child does first after fork(): it dies with this process. */
+void bench_child_begins(int signal_at_death);
+/* The child ends with the others, and its CPU time counts. */
+void bench_child(pid_t pid);
+/* CPU time of this process, and of it and all children, in nanoseconds. */
+uint64_t bench_cpu_self(void);
+uint64_t bench_cpu_all(void);
 /* Ends all children and reaps them. */
 void bench_children_end(void);
 /* Runs a program to its end; 0 when it exits with 0. */
@@ -54,6 +74,10 @@ int bench_tool(const char *const *argv);
 const char *bench_program(const char *name, char *dst, size_t cap); /* beside this one */
 const char *bench_dir(void); /* a folder of this run, removed at exit */
 void bench_pin(bool one_cpu);
+
+/* SIGINT, SIGTERM and SIGHUP make everything that waits fail, so that the run ends in order. */
+void bench_catch_signals(void);
+int bench_caught_signal(void); /* 0: none */
 
 /* ---- sockets ---- */
 int bench_dial(const char *addr); /* "127.0.0.1:1", "unix:/path" or "/dev/pts/1": blocking

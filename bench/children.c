@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -25,6 +26,7 @@ static pid_t children[MAX_CHILDREN];
 static unsigned n_children;
 static char dir[64];
 static unsigned serial;
+static pid_t owner; /* of dir and children */
 
 const char *bench_program(const char *name, char *dst, size_t cap) {
     ssize_t n = readlink("/proc/self/exe", dst, cap - 1);
@@ -42,8 +44,6 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     (void)ftw;
     return remove(path);
 }
-
-static pid_t owner;
 
 static void cleanup(void) {
     if (getpid() == owner && dir[0])
@@ -77,10 +77,63 @@ void bench_pin(bool one_cpu) {
         }
 }
 
-static void remember(pid_t pid) {
+void bench_child(pid_t pid) {
     if (n_children == MAX_CHILDREN)
         abort();
     children[n_children++] = pid;
+}
+
+static uint64_t cpu_ns(clockid_t clock) {
+    struct timespec t;
+
+    return clock_gettime(clock, &t) < 0 ? 0
+                                        : (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+uint64_t bench_cpu_self(void) {
+    return cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+uint64_t bench_cpu_all(void) {
+    uint64_t sum = bench_cpu_self();
+    clockid_t clock;
+
+    for (unsigned i = 0; i < n_children; i++)
+        if (clock_getcpuclockid(children[i], &clock) == 0)
+            sum += cpu_ns(clock);
+    return sum;
+}
+
+void bench_child_begins(int signal_at_death) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+    prctl(PR_SET_PDEATHSIG, signal_at_death);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        signal(signals[i], SIG_DFL);
+    if (getppid() != owner)
+        _exit(1); /* it was too late to ask for the signal */
+}
+
+/* ---- the end ---- */
+
+static volatile sig_atomic_t caught;
+
+static void on_signal(int signum) {
+    caught = signum;
+}
+
+void bench_catch_signals(void) {
+    /* No SA_RESTART: what waits for bytes returns. */
+    const struct sigaction action = {.sa_handler = on_signal};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        sigaction(signals[i], &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+int bench_caught_signal(void) {
+    return caught;
 }
 
 void bench_children_end(void) {
@@ -133,7 +186,7 @@ json_t *bench_daemon(const char *const *argv) {
     if (pid == 0) {
         int out = open(log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
 
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        bench_child_begins(SIGTERM);
         dup2(out, STDOUT_FILENO);
         dup2(out, STDERR_FILENO);
         if (ready[1] == 3)
@@ -148,7 +201,7 @@ json_t *bench_daemon(const char *const *argv) {
         close(ready[0]);
         return NULL;
     }
-    remember(pid);
+    bench_child(pid);
     r = read_line(ready[0], line, sizeof line);
     close(ready[0]);
     j = r == 0 ? json_loads(line, 0, NULL) : NULL;
@@ -174,14 +227,14 @@ int bench_peer(void (*fn)(int fd, void *arg), void *arg, char *ret, size_t cap) 
     fflush(NULL);
     pid = fork();
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        bench_child_begins(SIGKILL);
         close(told[0]);
         fn(told[1], arg);
         _exit(0);
     }
     close(told[1]);
     if (pid > 0)
-        remember(pid);
+        bench_child(pid);
     r = pid > 0 ? read_line(told[0], ret, cap) : -EAGAIN;
     close(told[0]);
     return r;

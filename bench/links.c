@@ -11,10 +11,11 @@
 #include "tb/hex.h"
 #include "tb/vpcd.h"
 
-enum { ANSWER_MS = 20000 };
-
-static int read_some(int fd, uint8_t *p, size_t cap) {
-    ssize_t n = read(fd, p, cap);
+/* A reader that sleeps in read() on a Unix socket is woken twice for one answer: see libiotsafe's
+ * link_read(). */
+static int read_some(int fd, int is_at, uint8_t *p, size_t cap) {
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    ssize_t n = is_at && poll(&wait, 1, -1) < 0 ? -1 : read(fd, p, cap);
 
     return n > 0 ? (int)n : n == 0 ? TB_ECLOSED : -errno;
 }
@@ -41,7 +42,7 @@ static int exchange_vpcd(int fd, struct tb_span cmd, struct tb_buf *rsp) {
     tb_put_vpcd(&out, cmd);
     r = tb_buf_ok(&out) ? write_all(fd, out.p, out.n) : TB_ESPACE;
     while (r == 0) {
-        int got = read_some(fd, frame + n, sizeof frame - n);
+        int got = read_some(fd, 0, frame + n, sizeof frame - n);
 
         if (got < 0)
             return got;
@@ -67,7 +68,7 @@ static int command_at(int fd, const char *line, size_t n, char *answer, size_t c
     int r = write_all(fd, (const uint8_t *)line, n), done = 0;
 
     while (r == 0 && done == 0) {
-        r = got < cap ? read_some(fd, (uint8_t *)answer + got, cap - got) : TB_ESPACE;
+        r = got < cap ? read_some(fd, 1, (uint8_t *)answer + got, cap - got) : TB_ESPACE;
         if (r < 0)
             return r;
         got += (size_t)r;
@@ -100,8 +101,8 @@ static int exchange_at(int fd, struct tb_span cmd, struct tb_buf *rsp) {
 
 int bench_exchange(struct bench_link *l, struct tb_span cmd, struct tb_buf *rsp) {
     rsp->n = 0;
-    if (l->memory)
-        return l->memory(l->arg, cmd, rsp);
+    if (l->call)
+        return l->call(l->arg, cmd, rsp);
     return l->is_at ? exchange_at(l->fd, cmd, rsp) : exchange_vpcd(l->fd, cmd, rsp);
 }
 

@@ -7,9 +7,9 @@
 #include "tb/span.h"
 
 struct bench_link {
-    int fd; /* vpcd or AT; -1: memory */
+    int fd; /* vpcd or AT */
     int is_at;
-    int (*memory)(void *arg, struct tb_span cmd, struct tb_buf *rsp);
+    int (*call)(void *arg, struct tb_span cmd, struct tb_buf *rsp); /* not NULL: instead of fd */
     void *arg;
 };
 

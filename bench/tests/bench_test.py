@@ -1,0 +1,134 @@
+"""Both benchmarks in their shortest form: what they count and how they report, never how long anything took."""
+import json
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+import tbtest
+
+SHORT = ("--rounds", "1", "--seconds", "0.02")
+ROW = {"name": str, "per_second": float, "min": float, "max": float, "cpu_us": float, "cpu_all_us": float}
+PCSC = "PC/SC: pcscd, Debian's vpcd, sim-card"
+
+
+def members(value, types):
+    """Whether an object has these members, of these types."""
+    return all(isinstance(value.get(name), kind) for name, kind in types.items())
+
+
+class Bench(tbtest.Case):
+    def bench(self, *args):
+        done = tbtest.run("iot-bench", *args, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done
+
+    def report(self, name):
+        """The JSON of a short run, whose general form is checked."""
+        file = self.path(name + ".json")
+        done = self.bench(name, *SHORT, "--json", file)
+        with open(file) as f:
+            report = json.load(f)
+        self.assertTrue(members(report, {"schema": int, "benchmark": str, "version": str, "time": int, "machine": dict, "options": dict,
+                                         "tables": list, "costs": list, "promises": list, "missing": list}), report)
+        self.assertEqual((report["schema"], report["benchmark"]), (1, name))
+        self.assertTrue(members(report["machine"], {"cpu": str, "cpus": int, "kernel": str, "openssl": str, "load": float}))
+        self.assertEqual(report["options"], {"seconds": 0.02, "rounds": 1, "cpus": "one" if name == "apdu" else "free"})
+        for table in report["tables"]:
+            self.check_rows(table["rows"], done.stdout)
+        for promise in report["promises"]:
+            self.assertTrue(members(promise, {"promise": str, "kept": bool}), promise)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 120)
+        return report
+
+    def check_rows(self, rows, text):
+        names = [row["name"] for row in rows]
+        self.assertEqual(len(set(names)), len(names))
+        for row in rows:
+            self.assertTrue(members(row, ROW), row)
+            self.assertGreater(row["per_second"], 0)
+            self.assertLessEqual(row["cpu_us"], row["cpu_all_us"])
+            self.assertIn(row["name"], text)
+            if "against" in row:
+                self.assertIn(row["against"], names)
+                self.assertGreater(row["ratio"], 0)
+
+    def test_handshakes_cost_two_apdus_and_one_signature(self):
+        report = self.report("handshake")
+        names = [row["name"] for row in report["tables"][0]["rows"]]
+        self.assertEqual(names, ["%s, %s" % (tls, key) for tls in ("TLS 1.3", "TLS 1.2")
+                                 for key in ("software key", "key in the card, vpcd", "key in the card, AT+CSIM")])
+        self.assertEqual([cost["name"] for cost in report["costs"]], [name for name in names if "card" in name])
+        for cost in report["costs"]:
+            self.assertEqual((cost["apdus"], cost["signatures"]), (2, 1), cost)
+            self.assertGreater(min(cost["bytes_to_card"], cost["bytes_from_card"]), 0)
+        self.assertEqual(len(report["promises"]), 3)
+
+    def test_apdus_over_every_link(self):
+        report = self.report("apdu")
+        exchanges, signatures = ([row["name"] for row in table["rows"]] for table in report["tables"])
+        missing = [row["name"] for row in report["missing"]]
+        for name in ("vpcd TCP: sim-card", "AT Unix socket: sim-modem, sim-card"):
+            self.assertIn(name, exchanges)
+            self.assertIn(name, signatures)
+        self.assertIn("AT pty: sim-modem, sim-card", exchanges)
+        # PC/SC is measured, or it is said why not.
+        self.assertEqual([PCSC in exchanges, PCSC in signatures, PCSC in missing],
+                         [False, False, True] if missing else [True, True, False])
+
+    def test_nothing_stays(self):
+        before = set(os.listdir("/tmp"))
+        args = [tbtest.program("iot-bench"), "apdu", "--rounds", "64", "--seconds", "60"]
+        with subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=tbtest.with_parent_dies(os.getpid())) as process:
+            process.stdout.readline()
+            children = self.wait_for_children(process.pid)
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(tbtest.WAIT), 128 + signal.SIGTERM)
+        for child in children:
+            self.assertFalse(os.path.exists("/proc/%d" % child), child)
+        self.assertEqual([name for name in set(os.listdir("/tmp")) - before if name.startswith("tb-bench-")], [])
+
+    def wait_for_children(self, pid):
+        deadline = time.monotonic() + tbtest.WAIT
+        while time.monotonic() < deadline:
+            with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+                children = [int(child) for child in f.read().split()]
+            if len(children) > 2:
+                return children
+        self.fail("no children")
+
+    def test_help_names_the_benchmarks(self):
+        text = self.bench("--help").stdout
+        self.assertIn("apdu|handshake", text)
+        self.assertIn("--json", text)
+
+
+class Usage(unittest.TestCase):
+    def refused(self, says, *args):
+        done = tbtest.run("iot-bench", *args)
+        self.assertEqual(done.returncode, 2, done)
+        self.assertIn(says, done.stderr)
+        self.assertEqual(done.stdout, "")
+
+    def test_unknown_benchmark(self):
+        self.refused("did you mean handshake", "handshakes")
+        self.refused("there is: apdu, handshake", "fleet")
+        self.refused("there is: apdu, handshake")
+
+    def test_unknown_options_and_values(self):
+        self.refused("--nope", "--nope")
+        self.refused("--rounds", "apdu", "--rounds", "0")
+        self.refused("--rounds", "apdu", "--rounds", "65")
+        self.refused("--rounds", "apdu", "--rounds", "2x")
+        self.refused("--seconds", "apdu", "--seconds", "0")
+        self.refused("--seconds", "apdu", "--seconds", "nan")
+        self.refused("--cpus", "apdu", "--cpus", "two")
+        self.refused("one benchmark", "apdu", "handshake")
+
+    def test_pages_are_not_built(self):
+        self.refused("not built yet", "apdu", "--html", "dir")
+
+
+tbtest.main()
