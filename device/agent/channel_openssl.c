@@ -127,6 +127,13 @@ static const char *reason_of(unsigned long e) {
     return text ? text : "OpenSSL gives no reason";
 }
 
+static const char *alert_name(int alert) {
+    /* Only the later OpenSSLs know the alerts that came with TLS 1.3. */
+    if (alert == 109)
+        return "missing extension";
+    return alert == 116 ? "certificate required" : SSL_alert_desc_string_long(alert);
+}
+
 /* The card's trouble is the cause when there is one; then the peer's alert; then what OpenSSL says.
  */
 static void explain(const struct openssl_channel *c, struct dev_failure *why, const char *what) {
@@ -141,8 +148,7 @@ static void explain(const struct openssl_channel *c, struct dev_failure *why, co
         dev_fail(why, "%s: card: %s", what, card->text);
         why->sw = card->sw;
     } else if (c->alert >= 0) {
-        dev_fail(why, "%s: peer sent alert %d (%s)", what, c->alert,
-                 SSL_alert_desc_string_long(c->alert));
+        dev_fail(why, "%s: peer sent alert %d (%s)", what, c->alert, alert_name(c->alert));
     } else if (verified != X509_V_OK) {
         dev_fail(why, "%s: server's certificate: %s", what,
                  X509_verify_cert_error_string(verified));

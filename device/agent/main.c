@@ -359,6 +359,8 @@ static void check_options(const struct options *o) {
         usage("--qos is 0, 1 or 2");
     if (o->reconnect_min < 1 || o->reconnect_max < o->reconnect_min)
         usage("--reconnect-min and --reconnect-max do not fit");
+    if (o->timeout < 1)
+        usage("--timeout is 1 or more");
     if (o->once && o->no_connect)
         usage("--once and --no-connect exclude each other");
     for (size_t i = 0; i < o->publish.n; i++) {

@@ -335,6 +335,8 @@ static int attempt(struct dev_session *s, struct dev_failure *why) {
         r = relay(s, bridge, ch, why);
     if (r == UV_ECANCELED && !why->reason[0])
         dev_fail(why, "called off");
+    if (r == TB_ETIMEOUT && !why->reason[0])
+        dev_fail(why, "not done within %u ms", s->cfg.timeout_ms);
     dev_bridge_close(bridge);
     if (ch && r < 0 && !s->mqtt_up)
         wait_for_refusal(s, why);
@@ -381,6 +383,7 @@ static int wait_for_retry(struct dev_session *s) {
     uint64_t ms = back_off(s), until = dev_now() + ms;
 
     s->state = "waiting";
+    s->task.limit = 0; /* that was the attempt's: with it each wait would be over at once */
     s->reconnects++;
     s->ops->on_event("reconnecting", json_pack("{s:I}", "in_ms", (json_int_t)ms), s->user);
     while (dev_now() < until) {

@@ -359,6 +359,14 @@ class Ends(Device):
             self.assertEqual(daemon.stop(), 0)
             self.assertNotIn("rror", self.log_of(daemon))
 
+    def test_waits_in_peace_after_an_attempt_that_took_all_its_time(self):
+        silent = Scripted(self, self.bed.ca, listen_only)
+        daemon, ctl = self.device(silent.hub, "--timeout", "500", "--reconnect-min", "600000", "--reconnect-max", "600000")
+        ctl.expect("reconnecting")
+        self.assertEqual(ctl.ok("state")["state"], "waiting")
+        ctl.close()
+        self.assertEqual(daemon.stop(), 0)
+
     def test_ends_while_the_card_is_silent(self):
         os.kill(self.bed.card.pid, signal.SIGSTOP)
         daemon, ctl = self.device(tbtest.free_tcp_address())
@@ -373,6 +381,7 @@ class Ends(Device):
                      ["--link", "vpcd:h:1", "--hub", "nonsense"],
                      ["--link", "vpcd:h:1", "--hub", "h:1", "--qos", "3"],
                      ["--link", "vpcd:h:1", "--hub", "h:1", "--tls", "1.1"],
+                     ["--link", "vpcd:h:1", "--hub", "h:1", "--timeout", "0"],
                      ["--link", "vpcd:h:1", "--hub", "h:1", "--publish", "no-equals"],
                      ["--link", "vpcd:h:1,speed=9600", "--hub", "h:1"],
                      ["--link", "vpcd:h:1", "--hub", "h:1", "--cert", "card:xyz"]):
