@@ -502,7 +502,9 @@ void iotsafe_call_response(struct iotsafe_call *call, const uint8_t *rsp, size_t
         call_finish(k, IOTSAFE_E_FORMAT);
         return;
     }
-    c->sw = sw;
+    /* Tidying up after a failure does not hide what failed. */
+    if (k->phase != PHASE_UNDO && !(is_closing(k) && k->step == STEP_CLOSE && k->pending < 0))
+        c->sw = sw;
     if (k->phase == PHASE_OPERATION && (k->op->flags & OP_RAW)) {
         raw_response(k, tb_span(rsp, rsp_len), sw);
         return;

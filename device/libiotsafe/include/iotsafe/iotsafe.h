@@ -107,9 +107,9 @@ int iotsafe_open(struct iotsafe_transport *t, const struct iotsafe_options *opt,
                  struct iotsafe **ret);
 void iotsafe_close(struct iotsafe *c);   /* closes the channel politely; NULL is a no-op */
 void iotsafe_abandon(struct iotsafe *c); /* after fork: frees without a word to the card */
-uint16_t
-iotsafe_last_sw(const struct iotsafe *c); /* of the card's last answer, 0 before the first */
-const char *iotsafe_sw_text(uint16_t sw); /* English, never NULL */
+uint16_t iotsafe_last_sw(const struct iotsafe *c); /* of the card's last answer (after a failure: of
+                                                      the one that failed), 0 before the first */
+const char *iotsafe_sw_text(uint16_t sw);          /* English, never NULL */
 struct iotsafe_transport *iotsafe_transport_of(struct iotsafe *c);
 
 struct iotsafe_stats { /* since iotsafe_open() */
