@@ -364,6 +364,8 @@ int hub_start(struct hub *h, struct tb_error *e) {
 
     if (err == 0)
         err = lock_state(h, e);
+    if (err == 0)
+        err = hub_registry_check(h->registry, e);
     if (err < 0)
         return err;
     name_own_files(&h->opt);

@@ -84,6 +84,10 @@ static int check(const struct hub_options *opt, const struct tb_strv *args) {
         fprintf(stderr, "iot-hub: --state DIR is wanted\n");
         return 2;
     }
+    if (opt->max_connections == 0) {
+        fprintf(stderr, "iot-hub: --max-connections=0: nobody could connect\n");
+        return 2;
+    }
     if (tb_log_setup(opt->common.log_level, json, &e) < 0) {
         hub_cmd_fail("iot-hub", &e);
         return 2;
@@ -93,13 +97,15 @@ static int check(const struct hub_options *opt, const struct tb_strv *args) {
 
 static int serve(struct hub *h) {
     struct tb_error e = {0};
-    int code;
+    int code, err;
 
     allow_descriptors();
     h->loop = tb_loop_new(true);
-    if (hub_start(h, &e) < 0) {
+    err = hub_start(h, &e);
+    if (err < 0) {
         hub_cmd_fail("iot-hub", &e);
-        tb_loop_stop(h->loop, 1);
+        /* A value on the command line that makes no sense, as opposed to a file. */
+        tb_loop_stop(h->loop, !e.file[0] && (err == TB_EPARSE || err == TB_ERANGE) ? 2 : 1);
     }
     code = tb_loop_run(h->loop);
     hub_done(h);

@@ -152,7 +152,7 @@ static char *find_program(const char *name) {
     char *path = NULL, *dirs, *dir, *rest;
 
     if (strchr(name, '/'))
-        return strdup(name);
+        return access(name, X_OK) == 0 ? strdup(name) : NULL;
     if (asprintf(&dirs, "%s:/usr/local/sbin:/usr/sbin", getenv("PATH") ? getenv("PATH") : "") < 0)
         abort();
     for (dir = strtok_r(dirs, ":", &rest); dir; dir = strtok_r(NULL, ":", &rest)) {

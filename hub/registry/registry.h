@@ -56,6 +56,8 @@ struct hub_registry;
 /* Opens registry.db in dir; folder (mode 0700) and tables are made when missing. */
 int hub_registry_open(const char *dir, struct hub_registry **ret, struct tb_error *e) TB_CHECKED;
 void hub_registry_close(struct hub_registry *r); /* NULL is a no-op */
+/* Reads all of it: a damaged registry is found at the start, not when a device comes. */
+int hub_registry_check(struct hub_registry *r, struct tb_error *e) TB_CHECKED;
 
 /* TB_ENOTFOUND, or TB_ESTORE. */
 int hub_registry_lookup(struct hub_registry *r, const uint8_t fp[HUB_FP_SIZE],

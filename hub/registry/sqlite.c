@@ -202,6 +202,25 @@ static int open_db(struct hub_registry *r, const char *path, struct tb_error *e)
                              "SELECT " CREDENTIAL_COLUMNS " FROM credential WHERE fp = ?", "");
     if (err == 0)
         err = hub_db_prepare(r, &r->data_version, e, "PRAGMA data_version", "");
+    if (err < 0 && !e->file[0])
+        snprintf(e->file, sizeof e->file, "%s", path);
+    return err;
+}
+
+int hub_registry_check(struct hub_registry *r, struct tb_error *e) {
+    sqlite3_stmt *s;
+    int err = hub_db_prepare(r, &s, e, "PRAGMA quick_check(1)", "");
+    const char *text = "no answer";
+
+    if (err < 0)
+        return err;
+    if (sqlite3_step(s) == SQLITE_ROW)
+        text = (const char *)sqlite3_column_text(s, 0);
+    if (!text || strcmp(text, "ok") != 0)
+        err = tb_error_set(e, TB_ESTORE, sqlite3_db_filename(r->db, NULL), 0,
+                           "the registry is damaged, put back a copy of it: %s",
+                           text ? text : sqlite3_errmsg(r->db));
+    sqlite3_finalize(s);
     return err;
 }
 

@@ -109,16 +109,35 @@ class Commands(HubCase):
 
     def test_options_are_checked(self):
         base = ("--state", self.state, "--mqtts", "127.0.0.1:0")
-        self.assertIn("--tls-min", self.fails(*base, "--tls-min", "1.1"))
-        self.assertIn("nobody could connect", self.fails(*base, "--tls-min", "1.3", "--tls-max", "1.2"))
-        self.assertIn("--groups", self.fails(*base, "--groups", "P-999"))
-        self.assertIn("--ciphers", self.fails(*base, "--ciphers", "NONSENSE"))
+        self.assertIn("--tls-min", self.fails(*base, "--tls-min", "1.1", status=2))
+        self.assertIn("nobody could connect", self.fails(*base, "--tls-min", "1.3", "--tls-max", "1.2", status=2))
+        self.assertIn("nobody could connect", self.fails(*base, "--max-connections", "0", status=2))
+        self.assertIn("--groups", self.fails(*base, "--groups", "P-999", status=2))
+        self.assertIn("--ciphers", self.fails(*base, "--ciphers", "NONSENSE", status=2))
+        self.assertIn("'nowhere' is no address", self.fails("--state", self.state, "--mqtts", "nowhere", status=2))
         deep = os.path.join(self.dir, "d" * 120)
         self.cli("ca", "show")
         self.assertEqual(tbtest.run("iot-hub", "ca", "init", "--state", deep).returncode, 0)
         self.assertIn("--ctl", self.fails("--state", deep, "--mqtts", "127.0.0.1:0"))
         self.assertIn("--broker-socket", self.fails("--state", deep, "--mqtts", "127.0.0.1:0", "--ctl",
                                                     self.socket("ctl")))
+
+    def test_files_that_cannot_be_used_are_named_with_the_cause(self):
+        base = ("--state", self.state, "--mqtts", "127.0.0.1:0")
+        self.assertIn("/dev/null: the hub's certificate cannot be used: no start line", self.fails(*base, "--cert", "/dev/null"))
+        self.assertIn("none: the hub's key cannot be used: No such file", self.fails(*base, "--key", "none"))
+        self.assertIn("key values mismatch", self.fails(*base, "--key", self.red[1]))
+        self.assertIn("install mosquitto", self.fails(*base, "--broker", "/dev/null/mosquitto"))
+
+    def test_a_damaged_registry_is_not_served(self):
+        path = os.path.join(self.state, "registry.db")
+        with open(path, "r+b") as f:
+            f.seek(4096 + 100)
+            f.write(b"\xff" * 8000)
+        self.assertIn("registry.db: ", self.fails("--state", self.state, "--mqtts", "127.0.0.1:0"))
+        with open(path, "wb") as f:
+            f.write(b"no data base" * 1000)
+        self.assertIn("registry.db: registry: file is not a database", self.fails("--state", self.state, "--mqtts", "127.0.0.1:0"))
 
     def test_a_port_that_is_taken_is_named(self):
         hub = self.hub()

@@ -47,9 +47,11 @@ static int trust_one(const struct hub_ca *ca, void *user) {
     return 0;
 }
 
+/* The first entry of OpenSSL's queue is the cause; what follows is who was told. */
 static int openssl_says(struct tb_error *e, int err, const char *file, const char *what) {
-    unsigned long code = ERR_peek_last_error();
-    const char *why = ERR_reason_error_string(code);
+    unsigned long code = ERR_peek_error();
+    const char *why =
+        ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 
     ERR_clear_error();
     return tb_error_set(e, err, file, 0, "%s: %s", what, why ? why : "OpenSSL gives no reason");
