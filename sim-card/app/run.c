@@ -1,7 +1,9 @@
 /* The card as a daemon: engine, store, reader link, control verbs, events, capture. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "card_link.h"
@@ -318,22 +320,40 @@ static void parse_address(const char *text, struct tb_addr *ret) {
         usage(e.message);
 }
 
+static int any_entry(struct tb_span key, struct tb_span value, void *user) {
+    (void)key, (void)value, (void)user;
+    return 1;
+}
+
 static bool open_card(struct app *a) {
     struct card_config cfg = {.on_command = on_command, .user = a};
     struct tb_error e = {0};
+    struct stat st;
     int r;
 
-    if (access(a->opt.store, F_OK) < 0) {
+    /* Opening a store makes one when there is none: here that would be a card without anything. */
+    if (stat(a->opt.store, &st) < 0 && errno == ENOENT)
         tb_error_set(&e, TB_ENOTFOUND, a->opt.store, 0,
                      "no such card; make one with 'sim-card personalise'");
+    else if (st.st_size == 0 && !S_ISDIR(st.st_mode))
+        tb_error_set(&e, TB_ESTORE, a->opt.store, 0,
+                     "this is no card, it is empty; make one with 'sim-card personalise'");
+    if (e.message[0])
         return complain(&e);
-    }
     if (card_nvm_sqlite_open(a->opt.store, &a->nvm, &e) < 0)
         return complain(&e);
+    if (a->nvm->ops->each(a->nvm, any_entry, NULL) == 0) {
+        tb_error_set(&e, TB_ESTORE, a->opt.store, 0,
+                     "there is no card in it; make one with 'sim-card personalise'");
+        return complain(&e);
+    }
     cfg.nvm = a->nvm;
     a->card = card_new(&cfg, &r);
     if (!a->card) {
-        tb_error_set(&e, r, a->opt.store, 0, "this card does not start: %s", tb_strerror(r));
+        tb_error_set(&e, r, a->opt.store, 0, "this card does not start: %s%s", tb_strerror(r),
+                     r == TB_ESTORE ? "; its store is damaged: put back a copy, or make it anew "
+                                      "with 'sim-card personalise --force'"
+                                    : "");
         return complain(&e);
     }
     if (a->opt.trace && tb_trace_open(a->opt.trace, "sim-card", &a->trace, &e) < 0)

@@ -246,6 +246,10 @@ class Usage(cardtest.CardCase):
         self.write("card.db", "hello" * 100)
         self.assertIn("not a card store",
                       self.refused("--store", self.path("card.db"), "--vpcd", "127.0.0.1:1", status=1))
+        self.write("empty.db", "")
+        for path in (self.path("empty.db"), "/dev/null"):
+            self.assertIn(path + ": this is no card, it is empty", self.refused("--store", path, "--vpcd", "127.0.0.1:1", status=1))
+        self.assertEqual(os.path.getsize(self.path("empty.db")), 0)
 
     def test_help_is_complete(self):
         for command, words in (((), ("--vpcd", "--listen", "--removed", "--trace-apdu", "personalise", "inspect")),
