@@ -4,6 +4,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,6 +281,16 @@ static void apply_given(struct parse *p) {
     }
 }
 
+/* Whoever waits on the other end would wait for ever. */
+static void check_ready_fd(const struct parse *p, const struct tb_cli_common *common) {
+    char text[64];
+
+    if (common->ready_fd == UINT_MAX || fcntl((int)common->ready_fd, F_GETFD) >= 0)
+        return;
+    snprintf(text, sizeof text, "--ready-fd=%u: this descriptor is not open", common->ready_fd);
+    usage_error(p, text);
+}
+
 static void set_up_log(const struct parse *p, const struct tb_cli_common *common) {
     struct tb_error e;
 
@@ -305,6 +316,7 @@ void tb_cli_parse(const struct tb_cli *cli, int argc, char **argv, void *out,
     apply_given(&p);
     free(p.given);
     set_up_log(&p, common);
+    check_ready_fd(&p, common);
     if (common->print_config)
         tb_cli_print_config(cli, out);
     if (common->print_config || common->check_config) {

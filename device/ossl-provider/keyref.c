@@ -1,5 +1,6 @@
 /* iotsafe-keyref: writes the PEM file that stands where programs want a private key file. */
 #include <argp.h>
+#include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -176,12 +177,13 @@ static int write_reference(const struct options *o, EVP_PKEY *pub) {
     }
     out = o->out ? fopen(o->out, "w") : stdout;
     if (!out) {
-        perror(o->out);
+        fprintf(stderr, "iotsafe-keyref: %s: %s\n", o->out, strerror(errno));
         return 1;
     }
     ok = PEM_write(out, ISP_PEM_LABEL, "", der.p, (long)der.n) > 0;
     if (fclose(out) != 0 || !ok) {
-        perror(o->out ? o->out : "standard output");
+        fprintf(stderr, "iotsafe-keyref: %s: %s\n", o->out ? o->out : "standard output",
+                strerror(errno));
         return 1;
     }
     return 0;

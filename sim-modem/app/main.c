@@ -239,8 +239,10 @@ int main(int argc, char **argv) {
     tb_loop_on_stop(app.loop, on_stop, &app);
     r = start(&app, &e);
     if (r < 0) {
-        if (e.file[0])
+        if (e.file[0] && e.line)
             fprintf(stderr, "sim-modem: %s:%d: %s\n", e.file, e.line, e.message);
+        else if (e.file[0])
+            fprintf(stderr, "sim-modem: %s: %s\n", e.file, e.message);
         else
             fprintf(stderr, "sim-modem: %s\n", e.message);
         tb_loop_stop(app.loop, r == TB_EPARSE || r == TB_ENOTFOUND ? 2 : 1);

@@ -133,6 +133,7 @@ class Options(tbtest.Case):
         self.assertEqual(self.usage_error("operand"), "tb-demo: unexpected argument 'operand'")
         self.assertEqual(self.usage_error("--log-level=verbose"),
                          "tb-demo: unknown log level 'verbose' (error, warn, info, debug)")
+        self.assertEqual(self.usage_error("--ready-fd=99"), "tb-demo: --ready-fd=99: this descriptor is not open")
         self.assertEqual(self.usage_error("--log-format=xml"), "tb-demo: --log-format is text or json")
         self.assertIn("unrecognized option '--no-such'", self.usage_error("--no-such"))
         self.assertIn("requires an argument", self.usage_error("--greeting"))
