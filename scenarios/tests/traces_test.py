@@ -28,8 +28,10 @@ class LoopbackCapture:
 
     def __init__(self, file):
         self.file = file
-        self.process = subprocess.Popen(["tshark", "-i", "lo", "-f", "tcp", "-w", file, "-P", "-l"], stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, preexec_fn=tbtest.with_parent_dies(os.getpid()))
+        self.messages = open(file + ".log", "w+")
+        # Other tests' traffic passes here, too: room for it.
+        self.process = subprocess.Popen(["tshark", "-i", "lo", "-B", "128", "-f", "tcp", "-w", file, "-P", "-l"], stdout=subprocess.PIPE,
+                                        stderr=self.messages, stdin=subprocess.DEVNULL, preexec_fn=tbtest.with_parent_dies(os.getpid()))
         os.set_blocking(self.process.stdout.fileno(), False)
         if not self.is_seen():
             self.stop()
@@ -55,7 +57,10 @@ class LoopbackCapture:
         if self.process.poll() is None:
             self.process.terminate()
         self.process.stdout.close()
-        return self.process.wait(tbtest.WAIT)
+        self.process.wait(tbtest.WAIT)
+        with self.messages as log:
+            log.seek(0)
+            self.said = log.read()
 
 
 class Traces(tbtest.Case):
@@ -104,7 +109,7 @@ class Traces(tbtest.Case):
                     for t in row[0].split(",")]
             # CONNECT, CONNACK, SUBSCRIBE, SUBACK, PUBLISH both ways
             for kind in ("1", "2", "8", "9", "3"):
-                self.assertIn(kind, mqtt, run)
+                self.assertIn(kind, mqtt, "%s; tshark said: %s" % (run, capture.said))
 
 
 if __name__ == "__main__":
