@@ -155,7 +155,8 @@ static void explain(const struct openssl_channel *c, struct dev_failure *why, co
     } else if (status < 0 && (!e || ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
         dev_fail(why, "%s: %s", what, tb_strerror(status));
     } else if (first) {
-        ERR_peek_error_data(&data, &flags);
+        if (!ERR_SYSTEM_ERROR(first)) /* "calling fopen(…)" is said by what */
+            ERR_peek_error_data(&data, &flags);
         dev_fail(why, "%s: %s%s%s", what, reason_of(first),
                  data && (flags & ERR_TXT_STRING) && *data ? ": " : "",
                  data && (flags & ERR_TXT_STRING) ? data : "");
@@ -357,7 +358,8 @@ static const struct dev_channel_ops channel_ops = {op_handshake, op_read, op_wri
 
 static bool set_up(struct openssl_channel *c, const struct dev_channel_config *cfg,
                    struct dev_failure *why) {
-    const char *what = "tls";
+    const char *what = "tls", *file = NULL;
+    char name[300];
     BIO *bio;
     bool ok;
 
@@ -369,18 +371,22 @@ static bool set_up(struct openssl_channel *c, const struct dev_channel_config *c
                                        cfg->versions & DEV_TLS13 ? TLS1_3_VERSION : TLS1_2_VERSION);
     if (ok && !load_ca(c, cfg)) {
         what = "CA certificate";
+        file = cfg->ca_file;
         ok = false;
     }
     if (ok && !load_cert(c, cfg)) {
         what = "own certificate";
+        file = cfg->cert_file;
         ok = false;
     }
     if (ok && !load_key(c, cfg)) {
         what = "private key";
+        file = cfg->key_file;
         ok = false;
     }
     if (!ok) {
-        explain(c, why, what);
+        snprintf(name, sizeof name, "%s%s%.200s", what, file ? " " : "", file ? file : "");
+        explain(c, why, name);
         return false;
     }
     SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);

@@ -185,15 +185,30 @@ static void on_up(void *user) {
 
 /* ---- events ---- */
 
+/* " key=value key=value", without what was said in messages. */
+static const char *describe(json_t *members, char *dst, size_t cap) {
+    const char *key;
+    json_t *value;
+    size_t n = 0;
+
+    dst[0] = 0;
+    json_object_foreach(members, key, value) {
+        char *text =
+            strcmp(key, "payload") == 0 ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+
+        if (text && n < cap)
+            n += (size_t)snprintf(dst + n, cap - n, " %s=%s", key, text);
+        free(text);
+    }
+    return dst;
+}
+
 static void on_event(const char *name, json_t *members, void *user) {
     struct app *app = user;
-    const char *reason = json_string_value(json_object_get(members, "reason"));
+    char text[512];
 
-    if (reason)
-        tb_log("session", strcmp(name, "session-failed") == 0 ? TB_LOG_WARN : TB_LOG_INFO, "%s: %s",
-               name, reason);
-    else
-        tb_info("session", "%s", name);
+    tb_log("session", strcmp(name, "session-failed") == 0 ? TB_LOG_WARN : TB_LOG_INFO, "%s%s", name,
+           describe(members, text, sizeof text));
     tb_ctl_event(app->ctl, name, members);
 }
 
@@ -450,16 +465,18 @@ static void tell_ready(struct app *app) {
 int main(int argc, char **argv) {
     struct app app = {.keylog_fd = -1};
     struct tb_error e = {0};
-    int status;
+    int status, r;
 
     tb_cli_parse(&cli, argc, argv, &app.o, NULL);
     check_options(&app.o);
     if (tb_log_setup(app.o.common.log_level, strcmp(app.o.common.log_format, "json") == 0, &e) < 0)
         usage(e.message);
     app.loop = tb_loop_new(true);
-    if (start(&app, &e) < 0) {
-        fprintf(stderr, "iot-device: %s\n", e.message);
-        exit(2);
+    r = start(&app, &e);
+    if (r < 0) {
+        fprintf(stderr, "iot-device: %s%s%s\n", e.file, e.file[0] ? ": " : "", e.message);
+        /* A value that makes no sense, or something about this machine (errno). */
+        exit(!e.file[0] && r <= TB_EPARSE ? 2 : 1);
     }
     tb_loop_on_stop(app.loop, on_stop, &app);
     if (app.o.common.ready_fd != UINT_MAX)
