@@ -130,6 +130,8 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
         /* A peer that only closed its sending side still gets what is queued for it. */
         c->at_eof = true;
         uv_read_stop(s);
+        if (c->ops->on_end && c->ops->on_end(c, c->user))
+            return;
         if (c->writing)
             finish(c, TB_ECLOSED);
         else

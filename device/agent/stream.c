@@ -67,7 +67,8 @@ static void on_closed(int why, void *user) {
         dev_task_wake(s->owner);
 }
 
-static const struct tb_conn_ops conn_ops = {on_data, on_drain, on_closed};
+static const struct tb_conn_ops conn_ops = {
+    .on_data = on_data, .on_drain = on_drain, .on_closed = on_closed};
 
 static struct dev_stream *stream_new(void) {
     struct dev_stream *s = calloc(1, sizeof *s);

@@ -78,7 +78,7 @@ static void on_closed(int why, void *user) {
     free(c);
 }
 
-static const struct tb_conn_ops conn_ops = {on_data, NULL, on_closed};
+static const struct tb_conn_ops conn_ops = {.on_data = on_data, .on_closed = on_closed};
 
 /* '$' cannot stand in a device id, so no device can be taken for us. */
 static void on_connected(int status, struct tb_conn *conn, void *user) {

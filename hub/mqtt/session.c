@@ -266,7 +266,8 @@ static void on_broker_closed(int why, void *user) {
     maybe_gone(s);
 }
 
-static const struct tb_conn_ops broker_ops = {on_broker_data, on_broker_drain, on_broker_closed};
+static const struct tb_conn_ops broker_ops = {
+    .on_data = on_broker_data, .on_drain = on_broker_drain, .on_closed = on_broker_closed};
 
 /* One device has one connection: the broker ends the older one, because the client id is the same.
  */

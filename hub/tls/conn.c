@@ -195,7 +195,8 @@ static void on_closed(int why, void *user) {
     on_handle_closed(t);
 }
 
-static const struct tb_conn_ops conn_ops = {on_data, on_drain, on_closed};
+static const struct tb_conn_ops conn_ops = {
+    .on_data = on_data, .on_drain = on_drain, .on_closed = on_closed};
 
 static void on_late(void *arg) {
     struct hub_tls *t = arg;
@@ -216,7 +217,7 @@ static void forget(int why, void *user) {
 }
 
 static void turn_away(struct hub_front *f) {
-    static const struct tb_conn_ops ops = {swallow, NULL, forget};
+    static const struct tb_conn_ops ops = {.on_data = swallow, .on_closed = forget};
     const struct hub_peer nobody = {
         .version = "", .cipher = "", .alert = -1, .detail = "--max-connections are open"};
     struct tb_conn *c;

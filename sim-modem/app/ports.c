@@ -1,6 +1,7 @@
 /* AT endpoints. A pty is one port for all its life; each TCP or Unix connection is a port of its
  * own. */
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,14 @@ static void on_ready(void *user) {
         tb_conn_resume(p->conn);
 }
 
-static const struct at_channel_ops channel_ops = {.write = on_write, .ready = on_ready};
+static void on_done(void *user) {
+    struct port *p = user;
+
+    tb_conn_finish(p->conn);
+}
+
+static const struct at_channel_ops channel_ops = {
+    .write = on_write, .ready = on_ready, .done = on_done};
 
 static size_t on_conn_data(struct tb_conn *c, struct tb_span data, void *user) {
     struct port *p = user;
@@ -81,6 +89,18 @@ static size_t on_pty_data(struct tb_pty *pty, struct tb_span data, void *user) {
     if (n < data.n)
         tb_pty_pause(pty);
     return n;
+}
+
+/* `printf 'AT+CIMI\r' | socat - UNIX:…`: the TE has said all it wanted and waits for the answer. A
+ * Unix socket tells this from a TE that is gone; over TCP the two look alike until something is
+ * written. */
+static bool on_conn_end(struct tb_conn *c, void *user) {
+    struct pollfd p = {.fd = tb_conn_fd(c)};
+
+    if (poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)))
+        return false;
+    at_channel_end(((struct port *)user)->ch);
+    return true;
 }
 
 static void on_conn_drain(struct tb_conn *c, void *user) {
@@ -118,8 +138,10 @@ static void on_closed(int why, void *user) {
     free(p);
 }
 
-static const struct tb_conn_ops conn_ops = {
-    .on_data = on_conn_data, .on_drain = on_conn_drain, .on_closed = on_closed};
+static const struct tb_conn_ops conn_ops = {.on_data = on_conn_data,
+                                            .on_drain = on_conn_drain,
+                                            .on_end = on_conn_end,
+                                            .on_closed = on_closed};
 static const struct tb_pty_ops pty_ops = {.on_data = on_pty_data,
                                           .on_clients = on_pty_clients,
                                           .on_drain = on_pty_drain,

@@ -256,6 +256,7 @@ static void abandon(struct at_channel *ch) {
     sim_forget(m, ch);
     at_line_abort(&ch->line);
     ch->busy = ch->on_card = ch->waits_for_sim = ch->stalled = ch->refused = false;
+    ch->ended = false;
     ch->typed_n = ch->urc_n = 0;
     restart_if_due(ch);
     if (m->out_ch == ch) {
@@ -309,6 +310,12 @@ size_t at_channel_input(struct at_channel *ch, struct tb_span bytes) {
     ch->refused = taken < bytes.n;
     modem_leave(ch->m);
     return taken;
+}
+
+void at_channel_end(struct at_channel *ch) {
+    modem_enter(ch->m);
+    ch->ended = true;
+    modem_leave(ch->m);
 }
 
 bool at_channel_typing(const struct at_channel *ch) {

@@ -45,6 +45,7 @@ struct at_channel {
     bool restart;          /* the modem starts again when the line is done */
     bool stalled;          /* the TE does not read */
     bool refused;          /* input was left with the caller */
+    bool ended;            /* the TE sends nothing more; ops->done is due */
     struct at_timer delay; /* quirk latency-at */
 
     struct sim_task task; /* the pending command's turn at the card */

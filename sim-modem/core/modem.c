@@ -61,6 +61,11 @@ void modem_leave(struct modem *m) {
     if (m->depth > 0)
         return;
     for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
+        if (ch->ended && !ch->busy && !ch->stalled && !ch->typed_n) {
+            ch->ended = false;
+            if (ch->ops->done)
+                ch->ops->done(ch->user);
+        }
         if (!ch->refused || ch->typed_n == AT_TYPED_AHEAD_MAX)
             continue;
         ch->refused = false;

@@ -119,7 +119,7 @@ static void port_ready(void *user) {
     p->ready = true;
 }
 
-static const struct at_channel_ops port_ops = {port_write, port_ready};
+static const struct at_channel_ops port_ops = {.write = port_write, .ready = port_ready};
 
 /* ---- Bench ---- */
 

@@ -79,7 +79,7 @@ static const struct modem_ops ops = {
     .wall_ms = wall_ms,
     .on_apdu = on_apdu,
 };
-static const struct at_channel_ops te_ops = {te_write, te_ready};
+static const struct at_channel_ops te_ops = {.write = te_write, .ready = te_ready};
 
 static void answer(struct host *h, struct tb_span rsp) {
     if (!h->pending)

@@ -2,6 +2,7 @@
 import os
 import select
 import signal
+import socket
 import stat
 import termios
 
@@ -69,6 +70,18 @@ class Ports(ModemCase):
             self.assertEqual(te.until(c), c)  # as a person sees it
         te.send("\r")
         self.assertEqual(te.final(), "\r\r\n490154203237518\r\n\r\nOK\r\n")
+
+    def test_a_te_that_has_said_all_still_gets_its_answers(self):
+        self.modem()
+        for kind in ("unix", "tcp"):
+            with tbtest.connect(self.m.ready["at"][kind]) as s:
+                s.sendall(b"ATE0\rAT+GSN\rAT+CSIM=10,\"00A4000000\"\rAT+CGM")
+                s.shutdown(socket.SHUT_WR)
+                heard = b""
+                while chunk := s.recv(4096):
+                    heard += chunk
+            self.assertEqual(heard.replace(b"ATE0\r", b"").split()[:3], [b"OK", b"490154203237518", b"OK"])
+            self.assertTrue(heard.endswith(b"ERROR\r\n"), heard)  # no card: the last whole line is answered, too
 
     def test_a_flood_of_lines_is_answered_in_order(self):
         self.modem()

@@ -18,6 +18,10 @@ struct tb_conn_ops {
     /* The write queue has fallen below the low mark again after tb_conn_write() answered 0 for
      * full. NULL: not wanted. */
     void (*on_drain)(struct tb_conn *c, void *user);
+    /* The peer sends nothing more (end of stream), but may still read. True: answers are still to
+     * come, and the owner calls tb_conn_finish() after them. False, or NULL: the connection ends
+     * now, after what is queued. */
+    bool (*on_end)(struct tb_conn *c, void *user);
     /* Last call ever: why is what tb_conn_close() was given (0: we wanted it), TB_ECLOSED at end of
      * stream, else the error. Kept bytes are gone. */
     void (*on_closed)(int why, void *user);

@@ -66,7 +66,8 @@ static void on_closed(int why, void *user) {
     e->news = 1;
 }
 
-static const struct tb_conn_ops ops = {on_data, on_drain, on_closed};
+static const struct tb_conn_ops ops = {
+    .on_data = on_data, .on_drain = on_drain, .on_closed = on_closed};
 
 static void tcp_pair(int fds[2]) {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -533,6 +534,38 @@ static void half_closed_peer_gets_the_queue(void **state) {
     free(bytes);
 }
 
+static int ended;
+
+static bool on_end(struct tb_conn *c, void *user) {
+    struct end *e = user;
+
+    (void)c;
+    ended = e->news = 1;
+    return true;
+}
+
+/* The owner that asks to hear of the end may still answer, and decides when that is over. */
+static void half_closed_peer_gets_what_its_owner_still_says(void **state) {
+    static const struct tb_conn_ops answering = {
+        .on_data = on_data, .on_drain = on_drain, .on_end = on_end, .on_closed = on_closed};
+    const struct tb_span answer = tb_span_str("answer");
+    struct end *e = *state;
+    char got[16];
+
+    ended = 0;
+    tb_conn_set_ops(e->conn, &answering, e);
+    shutdown(e->peer, SHUT_WR);
+    until(e, &ended);
+    assert_false(e->closed);
+    assert_int_equal(tb_conn_write(e->conn, &answer, 1), 1);
+    tb_conn_finish(e->conn);
+    until(e, &e->closed);
+    assert_int_equal(e->why, 0);
+    assert_int_equal(recv(e->peer, got, sizeof got, MSG_DONTWAIT), answer.n);
+    assert_memory_equal(got, answer.p, answer.n);
+    assert_int_equal(recv(e->peer, got, sizeof got, MSG_DONTWAIT), 0);
+}
+
 static void writing_to_a_vanished_peer_closes_once(void **state) {
     struct end *e = *state;
     const struct tb_span x = tb_span_str("x");
@@ -576,7 +609,8 @@ static void other_on_closed(int why, void *user) {
 }
 
 static void new_owner_gets_the_rest(void **state) {
-    static const struct tb_conn_ops other = {other_on_data, NULL, other_on_closed};
+    static const struct tb_conn_ops other = {
+        .on_data = other_on_data, .on_drain = NULL, .on_closed = other_on_closed};
     struct end *e = *state;
     int n = 0;
 
@@ -604,7 +638,8 @@ static void regular_file_is_no_connection(void **state) {
 }
 
 static void pipe_ends_are_connections(void **state) {
-    static const struct tb_conn_ops other = {other_on_data, NULL, other_on_closed};
+    static const struct tb_conn_ops other = {
+        .on_data = other_on_data, .on_drain = NULL, .on_closed = other_on_closed};
     struct end *e = *state;
     const struct tb_span x = tb_span_str("xyz");
     struct tb_conn *in, *out;
@@ -681,6 +716,7 @@ int main(void) {
         UNIX_TEST(finish_does_not_wait_for_ever),
         UNIX_TEST(close_ends_a_finish),
         BOTH(half_closed_peer_gets_the_queue),
+        BOTH(half_closed_peer_gets_what_its_owner_still_says),
         BOTH(writing_to_a_vanished_peer_closes_once),
         BOTH(vanished_peer_with_a_queue),
         UNIX_TEST(what_the_peer_said_last_is_read_after_a_write_that_failed),

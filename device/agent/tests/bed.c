@@ -76,7 +76,7 @@ static void on_closed(int why, void *user) {
     c->conn = NULL;
 }
 
-static const struct tb_conn_ops card_ops = {on_data, NULL, on_closed};
+static const struct tb_conn_ops card_ops = {.on_data = on_data, .on_closed = on_closed};
 
 static void on_accept(struct tb_listener *l, void *user) {
     struct bed_card *c = user;

@@ -75,6 +75,8 @@ struct at_channel_ops { /* an AT port */
     /* Input that at_channel_input() did not take can be offered again, from inside this call or
      * later. */
     void (*ready)(void *user);
+    /* After at_channel_end(): all that the TE had sent is answered. NULL: not wanted. */
+    void (*done)(void *user);
 };
 
 enum at_channel_flags {
@@ -100,6 +102,9 @@ void at_channel_attached(struct at_channel *ch);
 /* Characters from the TE: returns how many were taken. Fewer than bytes.n only when a command
  * executes and AT_TYPED_AHEAD_MAX bytes wait already: offer the rest when ops->ready is called. */
 size_t at_channel_input(struct at_channel *ch, struct tb_span bytes);
+/* The TE sends nothing more, but may still read: what it has sent whole is executed, then ops->done
+ * is called once, maybe from inside this call. */
+void at_channel_end(struct at_channel *ch);
 void at_channel_drained(struct at_channel *ch);
 /* True when the input so far ends inside a line: no answer is to be expected before more comes. */
 bool at_channel_typing(const struct at_channel *ch);
