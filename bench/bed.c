@@ -239,6 +239,7 @@ int bench_modem_start(const char *name, bool real, struct bench_modem *ret) {
     ready = bench_daemon(argv);
     if (!ready)
         return TB_EPROTO;
+    ret->modem_pid = bench_last_child();
     at = json_object_get(ready, "at");
     r = copy_member(ready, "vpcd", ret->vpcd, sizeof ret->vpcd);
     if (r == 0)
@@ -251,9 +252,19 @@ int bench_modem_start(const char *name, bool real, struct bench_modem *ret) {
         r = real ? bench_card_dial(ret->vpcd, ret->card_ctl, sizeof ret->card_ctl)
                  : bench_peer(bench_echo_card_dial, ret->vpcd, dialled, sizeof dialled);
     if (r == 0)
+        ret->card_pid = bench_last_child();
+    if (r == 0)
         r = wait_for_card(modem_ctl);
     json_decref(ready);
     return r;
+}
+
+int bench_card_store(struct card_nvm **ret) {
+    struct tb_error e = {0};
+    char store[128];
+    int r = personalise(store, sizeof store);
+
+    return r == 0 ? card_nvm_sqlite_open(store, ret, &e) : r;
 }
 
 struct bench_memory_card {
@@ -263,15 +274,12 @@ struct bench_memory_card {
 
 int bench_memory_card_new(struct bench_memory_card **ret) {
     struct bench_memory_card *m = calloc(1, sizeof *m);
-    struct tb_error e = {0};
     struct tb_span atr;
-    char store[128];
-    int r = personalise(store, sizeof store);
+    int r;
 
     if (!m)
         abort();
-    if (r == 0)
-        r = card_nvm_sqlite_open(store, &m->nvm, &e);
+    r = bench_card_store(&m->nvm);
     if (r == 0) {
         m->card = card_new(&(struct card_config){.nvm = m->nvm}, &r);
         r = m->card ? card_power_on(m->card, &atr) : r;

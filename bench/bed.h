@@ -2,12 +2,14 @@
 /* The project's own programs as the benchmarks need them: a CA, personalised cards, modems. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "tb/pki.h"
 #include "tb/span.h"
 
 struct bench_modem {
     char vpcd[64], at_unix[128], at_pty[128], card_ctl[128];
+    pid_t modem_pid, card_pid; /* of the card only when it is a real one */
 };
 
 /* sim-modem with an echo card (real: with a personalised sim-card), ready for APDUs. */
@@ -23,6 +25,10 @@ const struct tb_pki_ca *bench_ca(void);
 const char *bench_ca_file(void);
 /* The client certificate (PEM file) of the last card personalised. */
 const char *bench_card_cert(void);
+
+/* The store of a newly personalised card, open; card_nvm_free() it. */
+struct card_nvm;
+int bench_card_store(struct card_nvm **ret);
 
 struct bench_memory_card;
 int bench_memory_card_new(struct bench_memory_card **ret);

@@ -50,6 +50,8 @@ void bench_report_missing(json_t *report, const char *name, const char *reason);
 void bench_report_promise(json_t *report, bool kept, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 unsigned bench_report_broken(void); /* promises so far */
+/* Before the children end: what else the machine did meanwhile. */
+void bench_report_end(json_t *report);
 int bench_report_write(const json_t *report, const char *file);
 
 /* ---- children: all end with this process ---- */
@@ -64,6 +66,7 @@ int bench_peer(void (*fn)(int fd, void *arg), void *arg, char *ret, size_t cap);
 void bench_child_begins(int signal_at_death);
 /* The child ends with the others, and its CPU time counts. */
 void bench_child(pid_t pid);
+pid_t bench_last_child(void);
 /* CPU time of this process, and of it and all children, in nanoseconds. */
 uint64_t bench_cpu_self(void);
 uint64_t bench_cpu_all(void);
@@ -88,3 +91,4 @@ int bench_card_counters(const char *ctl, json_t **ret);
 
 int bench_apdu(const struct bench_options *o, json_t *report);
 int bench_handshake(const struct bench_options *o, json_t *report);
+int bench_memory(const struct bench_options *o, json_t *report);

@@ -83,6 +83,10 @@ void bench_child(pid_t pid) {
     children[n_children++] = pid;
 }
 
+pid_t bench_last_child(void) {
+    return n_children ? children[n_children - 1] : -1;
+}
+
 static uint64_t cpu_ns(clockid_t clock) {
     struct timespec t;
 

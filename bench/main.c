@@ -21,6 +21,8 @@ static const struct {
      "TLS handshakes with the key in the card against a software key; APDUs and bytes per "
      "handshake",
      bench_handshake, 0.5},
+    {"memory", "What one simulated device keeps in memory; there is nothing to time", bench_memory,
+     0},
 };
 
 enum {
@@ -96,7 +98,7 @@ int main(int argc, char **argv) {
     static const struct argp argp = {
         options,
         parse_one,
-        "apdu|handshake",
+        "apdu|handshake|memory",
         "Measures the testbed's paths against what any program could do there, in one run.\v"
         "Absolute rates are those of a machine shared with others: compare the ratios.",
         NULL,
@@ -121,17 +123,21 @@ int main(int argc, char **argv) {
 
         fprintf(stderr, "iot-bench: %s%s%s%s%s\n", a.name ? "no benchmark '" : "which benchmark? ",
                 a.name ? a.name : "", a.name ? "'; " : "",
-                near ? "did you mean " : "there is: ", near ? near : "apdu, handshake");
+                near ? "did you mean " : "there is: ", near ? near : "apdu, handshake, memory");
         return 2;
     }
     if (a.o.seconds == 0)
         a.o.seconds = benches[i].seconds;
+    if (benches[i].seconds == 0)
+        a.o.rounds = 0;
     if (!a.cpus_given)
         a.o.one_cpu = i == 0;
     (void)bench_dir(); /* before there are children who would make their own */
     bench_pin(a.o.one_cpu);
     report = bench_report_new(a.name, &a.o);
     r = benches[i].fn(&a.o, report);
+    if (r == 0 && a.o.rounds)
+        bench_report_end(report);
     if (r == 0 && a.o.json)
         r = bench_report_write(report, a.o.json);
     json_decref(report);

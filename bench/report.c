@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "tb/loop.h"
 
 enum { SCHEMA = 1 }; /* of the JSON; members may be added to it, not changed (docs/benchmarks.md) */
+
+static const char *const lists[] = {"tables", "costs", "sizes", "promises", "missing"};
 
 static unsigned broken;
 
@@ -31,36 +34,70 @@ static void cpu_name(char *dst, size_t cap) {
         fclose(f);
 }
 
-static double load_average(void) {
-    double load[1] = {0};
+static struct {
+    uint64_t mono_ns, own_ns;
+    unsigned long long busy; /* ticks of all CPUs */
+} start;
 
-    return getloadavg(load, 1) == 1 ? load[0] : 0;
+/* What all CPUs have worked since the system's start, in ticks. */
+static unsigned long long busy_ticks(void) {
+    unsigned long long user = 0, nice = 0, system = 0, idle, wait, irq = 0, soft = 0;
+    FILE *f = fopen("/proc/stat", "re");
+
+    if (f) {
+        (void)!fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
+                      &wait, &irq, &soft);
+        fclose(f);
+    }
+    return user + nice + system + irq + soft;
+}
+
+/* CPUs that were busy with something else than this run, on average. */
+static double other_cpus(void) {
+    double seconds = (double)(tb_clock_mono_ns() - start.mono_ns) / 1e9;
+    double busy = (double)(busy_ticks() - start.busy) / (double)sysconf(_SC_CLK_TCK);
+    double own = (double)(bench_cpu_all() - start.own_ns) / 1e9;
+
+    return busy > own ? (busy - own) / seconds : 0;
+}
+
+static void print_head(const char *name, const struct bench_options *o, const char *machine) {
+    char date[32];
+    time_t now = time(NULL);
+
+    strftime(date, sizeof date, "%Y-%m-%d", gmtime(&now));
+    printf("%s, %s", name, date);
+    if (o->rounds)
+        printf(": %u rounds of %.2f s per variant, %s", o->rounds, o->seconds,
+               o->one_cpu ? "all processes on one CPU" : "placement left to the kernel");
+    printf("\n%s\n", machine);
 }
 
 json_t *bench_report_new(const char *name, const struct bench_options *o) {
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    double load = load_average();
-    char cpu[128], date[32];
-    time_t now = time(NULL);
+    const char *openssl = OpenSSL_version(OPENSSL_VERSION);
+    char cpu[128], machine[400];
     struct utsname u;
+    json_t *report;
 
     uname(&u);
     cpu_name(cpu, sizeof cpu);
-    strftime(date, sizeof date, "%Y-%m-%d", gmtime(&now));
-    printf("%s, %s: %u rounds of %.2f s per variant, %s\n%s, %ld CPUs, Linux %s, %s, load %.1f\n",
-           name, date, o->rounds, o->seconds,
-           o->one_cpu ? "all processes on one CPU" : "placement left to the kernel", cpu, cpus,
-           u.release, OpenSSL_version(OPENSSL_VERSION), load);
-    if (load > (double)cpus / 2)
-        printf("the machine has other work to do: whatever waits for another process is told too "
-               "low\n");
-    return json_pack(
-        "{s:i,s:s,s:s,s:I,s:{s:s,s:I,s:s,s:s,s:f},s:{s:f,s:i,s:s},s:[],s:[],s:[],s:[]}", "schema",
-        SCHEMA, "benchmark", name, "version", TB_VERSION, "time", (json_int_t)now, "machine", "cpu",
-        cpu, "cpus", (json_int_t)cpus, "kernel", u.release, "openssl",
-        OpenSSL_version(OPENSSL_VERSION), "load", load, "options", "seconds", o->seconds, "rounds",
-        (int)o->rounds, "cpus", o->one_cpu ? "one" : "free", "tables", "costs", "promises",
-        "missing");
+    snprintf(machine, sizeof machine, "%s, %ld CPUs, Linux %s, %s", cpu, cpus, u.release, openssl);
+    print_head(name, o, machine);
+    report = json_pack("{s:i,s:s,s:s,s:I}", "schema", SCHEMA, "benchmark", name, "version",
+                       TB_VERSION, "time", (json_int_t)time(NULL));
+    json_object_set_new(report, "machine",
+                        json_pack("{s:s,s:I,s:s,s:s}", "cpu", cpu, "cpus", (json_int_t)cpus,
+                                  "kernel", u.release, "openssl", openssl));
+    json_object_set_new(report, "options",
+                        json_pack("{s:f,s:i,s:s}", "seconds", o->seconds, "rounds", (int)o->rounds,
+                                  "cpus", o->one_cpu ? "one" : "free"));
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        json_object_set_new(report, lists[i], json_array());
+    start.busy = busy_ticks();
+    start.own_ns = bench_cpu_all();
+    start.mono_ns = tb_clock_mono_ns();
+    return report;
 }
 
 /* Three digits, more before the point when there are more. */
@@ -134,6 +171,14 @@ void bench_report_promise(json_t *report, bool kept, const char *fmt, ...) {
 
 unsigned bench_report_broken(void) {
     return broken;
+}
+
+void bench_report_end(json_t *report) {
+    double others = other_cpus();
+
+    json_object_set_new(json_object_get(report, "machine"), "others", json_real(others));
+    printf("\nMeanwhile other programs kept %.2f of the CPUs busy%s.\n", others,
+           others > 0.2 ? ": what waits for other processes is told too low" : "");
 }
 
 int bench_report_write(const json_t *report, const char *file) {

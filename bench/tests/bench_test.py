@@ -31,10 +31,10 @@ class Bench(tbtest.Case):
         with open(file) as f:
             report = json.load(f)
         self.assertTrue(members(report, {"schema": int, "benchmark": str, "version": str, "time": int, "machine": dict, "options": dict,
-                                         "tables": list, "costs": list, "promises": list, "missing": list}), report)
+                                         "tables": list, "costs": list, "sizes": list, "promises": list, "missing": list}), report)
         self.assertEqual((report["schema"], report["benchmark"]), (1, name))
-        self.assertTrue(members(report["machine"], {"cpu": str, "cpus": int, "kernel": str, "openssl": str, "load": float}))
-        self.assertEqual(report["options"], {"seconds": 0.02, "rounds": 1, "cpus": "one" if name == "apdu" else "free"})
+        self.assertTrue(members(report["machine"], {"cpu": str, "cpus": int, "kernel": str, "openssl": str}))
+        self.assertEqual(report["options"], {"seconds": 0.02, "rounds": int(name != "memory"), "cpus": "one" if name == "apdu" else "free"})
         for table in report["tables"]:
             self.check_rows(table["rows"], done.stdout)
         for promise in report["promises"]:
@@ -77,6 +77,12 @@ class Bench(tbtest.Case):
         self.assertEqual([PCSC in exchanges, PCSC in signatures, PCSC in missing],
                          [False, False, True] if missing else [True, True, False])
 
+    def test_memory_of_a_device(self):
+        sizes = {size["name"]: size["kib"] for size in self.report("memory")["sizes"]}
+        self.assertEqual(len(sizes), 5)
+        self.assertGreater(min(sizes.values()), 0)
+        self.assertLess(sum(sizes.values()), 1 << 20)
+
     def test_nothing_stays(self):
         before = set(os.listdir("/tmp"))
         args = [tbtest.program("iot-bench"), "apdu", "--rounds", "64", "--seconds", "60"]
@@ -101,7 +107,7 @@ class Bench(tbtest.Case):
 
     def test_help_names_the_benchmarks(self):
         text = self.bench("--help").stdout
-        self.assertIn("apdu|handshake", text)
+        self.assertIn("apdu|handshake|memory", text)
         self.assertIn("--json", text)
 
 
@@ -114,8 +120,8 @@ class Usage(unittest.TestCase):
 
     def test_unknown_benchmark(self):
         self.refused("did you mean handshake", "handshakes")
-        self.refused("there is: apdu, handshake", "fleet")
-        self.refused("there is: apdu, handshake")
+        self.refused("there is: apdu, handshake, memory", "fleet")
+        self.refused("there is: apdu, handshake, memory")
 
     def test_unknown_options_and_values(self):
         self.refused("--nope", "--nope")
