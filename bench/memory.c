@@ -151,7 +151,7 @@ static int make_modem(struct device *d) {
                                          .set_timer = set_timer,
                                          .now_ms = now_ms,
                                          .wall_ms = wall_ms};
-    static const struct at_channel_ops te_ops = {te_write, te_ready};
+    static const struct at_channel_ops te_ops = {.write = te_write, .ready = te_ready};
     int r = 0;
 
     d->modem = modem_new(&(struct modem_config){.ops = &ops, .user = d}, &r);
