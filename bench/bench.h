@@ -83,8 +83,9 @@ void bench_catch_signals(void);
 int bench_caught_signal(void); /* 0: none */
 
 /* ---- sockets ---- */
-int bench_dial(const char *addr); /* "127.0.0.1:1", "unix:/path" or "/dev/pts/1": blocking
-                                     descriptor or negative */
+int bench_dial(const char *addr);      /* "127.0.0.1:1", "unix:/path" or "/dev/pts/1": blocking
+                                          descriptor or negative */
+uint16_t bench_port(const char *addr); /* what follows the last colon */
 int bench_listen(bool unix_socket, char *ret_addr, size_t cap); /* blocking listening descriptor */
 /* Reads from a card counters verb: apdus, bytes_in, bytes_out, sign. */
 int bench_card_counters(const char *ctl, json_t **ret);

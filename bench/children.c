@@ -282,6 +282,12 @@ static int open_tty(const char *path) {
     return fd;
 }
 
+uint16_t bench_port(const char *addr) {
+    const char *colon = strrchr(addr, ':');
+
+    return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
+}
+
 int bench_dial(const char *addr) {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd, one = 1;
@@ -292,7 +298,7 @@ int bench_dial(const char *addr) {
         return dial_unix(addr + 5);
     if (addr[0] == '/')
         return dial_unix(addr);
-    a.sin_port = htons((uint16_t)atoi(strrchr(addr, ':') + 1));
+    a.sin_port = htons(bench_port(addr));
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return connect(fd, (struct sockaddr *)&a, sizeof a) < 0 ? -errno : fd;

@@ -322,7 +322,7 @@ static int tell_costs(struct client *all, const struct bench_variant *v, json_t 
 /* Variants that are compared have to agree on the same things. */
 static int tell_negotiated(const struct client *all) {
     for (int v = 0; v < N_VERSIONS; v++) {
-        const struct client *of = &all[v * N_KEYS];
+        const struct client *of = all + (size_t)v * N_KEYS;
 
         printf("  in each %s: %s\n", version_names[v], of->negotiated);
         for (int k = 1; k < N_KEYS; k++)

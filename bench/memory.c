@@ -177,7 +177,7 @@ static void free_device(struct device *d) {
  * nothing. */
 static int private_kib(pid_t pid, double *ret) {
     char file[64], line[256];
-    long kib, sum = 0;
+    unsigned long sum = 0;
     FILE *f;
 
     snprintf(file, sizeof file, "/proc/%d/smaps_rollup", (int)pid);
@@ -185,9 +185,8 @@ static int private_kib(pid_t pid, double *ret) {
     if (!f)
         return TB_EUNSUP;
     while (fgets(line, sizeof line, f))
-        if (sscanf(line, "Private_Clean: %ld", &kib) == 1 ||
-            sscanf(line, "Private_Dirty: %ld", &kib) == 1)
-            sum += kib;
+        if (strncmp(line, "Private_Clean:", 14) == 0 || strncmp(line, "Private_Dirty:", 14) == 0)
+            sum += strtoul(line + 14, NULL, 10);
     fclose(f);
     *ret = (double)sum;
     return 0;
@@ -245,7 +244,7 @@ static int engines(json_t *report) {
 
 static int processes(json_t *report) {
     struct bench_modem modem;
-    double modem_kib, card_kib;
+    double modem_kib = 0, card_kib = 0;
     int r = bench_modem_start("memory", true, &modem);
 
     if (r < 0)

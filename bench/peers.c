@@ -85,7 +85,6 @@ static void on_card_connected(uv_connect_t *req, int status) {
 }
 
 void bench_echo_card_dial(int fd, void *arg) {
-    const char *colon = strrchr(arg, ':');
     uv_connect_t req;
     struct sockaddr_in at;
     uv_loop_t loop;
@@ -93,7 +92,7 @@ void bench_echo_card_dial(int fd, void *arg) {
 
     uv_loop_init(&loop);
     uv_tcp_init(&loop, &tcp);
-    uv_ip4_addr("127.0.0.1", atoi(colon + 1), &at);
+    uv_ip4_addr("127.0.0.1", bench_port(arg), &at);
     uv_tcp_connect(&req, &tcp, (struct sockaddr *)&at, on_card_connected);
     tell(fd, "dialled");
     uv_run(&loop, UV_RUN_DEFAULT);
@@ -253,4 +252,5 @@ void bench_bare_modem(int fd, void *arg) {
     snprintf(both, sizeof both, "%s %s", vpcd, te);
     tell(fd, both);
     uv_run(&loop, UV_RUN_DEFAULT);
+    modem.te = modem.card = NULL;
 }

@@ -39,17 +39,22 @@ static struct {
     unsigned long long busy; /* ticks of all CPUs */
 } start;
 
-/* What all CPUs have worked since the system's start, in ticks. */
+/* What all CPUs have worked since the system's start, in ticks: the first line of /proc/stat, but
+ * for its columns 4 and 5, which are idleness. */
 static unsigned long long busy_ticks(void) {
-    unsigned long long user = 0, nice = 0, system = 0, idle, wait, irq = 0, soft = 0;
     FILE *f = fopen("/proc/stat", "re");
+    unsigned long long sum = 0, v;
+    char line[256], *p = line + 3;
 
-    if (f) {
-        (void)!fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
-                      &wait, &irq, &soft);
-        fclose(f);
+    if (!f || !fgets(line, sizeof line, f) || strncmp(line, "cpu", 3) != 0)
+        *p = 0;
+    for (unsigned i = 1; i <= 7; i++) {
+        v = strtoull(p, &p, 10);
+        sum += i == 4 || i == 5 ? 0 : v;
     }
-    return user + nice + system + irq + soft;
+    if (f)
+        fclose(f);
+    return sum;
 }
 
 /* CPUs that were busy with something else than this run, on average. */
