@@ -218,17 +218,37 @@ static int wait_for_card(const char *reader) {
     return 0;
 }
 
+/* The names of the readers. A pcscd that has just started may not have added its reader yet: the
+ * pseudo reader of PC/SC tells when it does. */
+static int wait_for_reader(char *names, DWORD cap) {
+    uint64_t end = tb_clock_mono_ms() + tb_timeout_ms(WAIT_MS), now;
+
+    for (;;) {
+        SCARD_READERSTATE more = {.szReader = "\\\\?PnP?\\Notification"};
+        DWORD n = cap;
+        LONG r = pcsc.list(pcsc.context, NULL, names, &n);
+
+        if (r == SCARD_S_SUCCESS)
+            return 0;
+        now = tb_clock_mono_ms();
+        if (r != SCARD_E_NO_READERS_AVAILABLE)
+            return TB_EPROTO;
+        if (now >= end || bench_caught_signal())
+            return TB_ETIMEOUT;
+        (void)pcsc.status(pcsc.context, (DWORD)(end - now), &more, 1);
+    }
+}
+
 int bench_pcsc_connect(void) {
-    DWORD protocol, n;
     char readers[1024];
+    DWORD protocol;
     int r;
 
     if (pcsc.establish(SCARD_SCOPE_SYSTEM, NULL, NULL, &pcsc.context) != SCARD_S_SUCCESS)
         return TB_EPROTO;
-    n = sizeof readers;
-    if (pcsc.list(pcsc.context, NULL, readers, &n) != SCARD_S_SUCCESS)
-        return TB_EPROTO;
-    r = wait_for_card(readers); /* the first of the driver's two slots */
+    r = wait_for_reader(readers, sizeof readers);
+    if (r == 0)
+        r = wait_for_card(readers); /* the first of the driver's two slots */
     if (r < 0)
         return r;
     if (pcsc.connect(pcsc.context, readers, SCARD_SHARE_SHARED, SCARD_PROTOCOL_T1, &pcsc.card,
