@@ -67,6 +67,8 @@ void bench_child_begins(int signal_at_death);
 /* The child ends with the others, and its CPU time counts. */
 void bench_child(pid_t pid);
 pid_t bench_last_child(void);
+/* The CPU time of a child's children counts, too. */
+void bench_count_children_of(pid_t pid);
 /* CPU time of this process, and of it and all children, in nanoseconds. */
 uint64_t bench_cpu_self(void);
 uint64_t bench_cpu_all(void);
@@ -92,4 +94,5 @@ int bench_card_counters(const char *ctl, json_t **ret);
 
 int bench_apdu(const struct bench_options *o, json_t *report);
 int bench_handshake(const struct bench_options *o, json_t *report);
+int bench_hub(const struct bench_options *o, json_t *report);
 int bench_memory(const struct bench_options *o, json_t *report);

@@ -1,6 +1,7 @@
 """Both benchmarks in their shortest form: what they count and how they report, never how long anything took."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -77,6 +78,13 @@ class Bench(tbtest.Case):
         self.assertEqual([PCSC in exchanges, PCSC in signatures, PCSC in missing],
                          [False, False, True] if missing else [True, True, False])
 
+    def test_connections_to_the_hub(self):
+        if not shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin"):
+            self.skipTest("no mosquitto")
+        names = [row["name"] for row in self.report("hub")["tables"][0]["rows"]]
+        self.assertEqual(names, ["%s, %s" % (tls, server) for tls in ("TLS 1.3", "TLS 1.2")
+                                 for server in ("bare OpenSSL", "mosquitto", "iot-hub, mosquitto behind")])
+
     def test_memory_of_a_device(self):
         sizes = {size["name"]: size["kib"] for size in self.report("memory")["sizes"]}
         self.assertEqual(len(sizes), 5)
@@ -107,7 +115,7 @@ class Bench(tbtest.Case):
 
     def test_help_names_the_benchmarks(self):
         text = self.bench("--help").stdout
-        self.assertIn("apdu|handshake|memory", text)
+        self.assertIn("apdu|handshake|hub|memory", text)
         self.assertIn("--json", text)
 
 
@@ -120,8 +128,8 @@ class Usage(unittest.TestCase):
 
     def test_unknown_benchmark(self):
         self.refused("did you mean handshake", "handshakes")
-        self.refused("there is: apdu, handshake, memory", "fleet")
-        self.refused("there is: apdu, handshake, memory")
+        self.refused("there is: apdu, handshake, hub, memory", "fleet")
+        self.refused("there is: apdu, handshake, hub, memory")
 
     def test_unknown_options_and_values(self):
         self.refused("--nope", "--nope")

@@ -20,7 +20,7 @@ static const struct {
     {"apdu", "send command APDUs through the living bed's modem: apdu HEX...", scn_verb_apdu},
     {"at", "send AT commands to the living bed's modem: at 'AT+CIMI'...", scn_verb_at},
     {"trace", "show what happened in a run folder, or follow the living bed", scn_verb_trace},
-    {"bench", "benchmarks: apdu, handshake, memory", scn_verb_bench},
+    {"bench", "benchmarks: apdu, handshake, hub, memory", scn_verb_bench},
 };
 
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };

@@ -1,0 +1,184 @@
+#include "tls.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "bed.h"
+#include "bench.h"
+
+/* MQTT 3.1.1: a client called "bench", clean session, keep alive 60 s */
+static const uint8_t mqtt_connect[] = {0x10, 17, 0, 4, 'M', 'Q', 'T', 'T', 4,  2,
+                                       0,    60, 0, 5, 'b', 'e', 'n', 'c', 'h'};
+static const uint8_t mqtt_connack[] = {0x20, 2, 0, 0}, mqtt_disconnect[] = {0xE0, 0};
+
+static const char *const localhost[] = {"localhost", "127.0.0.1", NULL};
+const struct tb_pki_request bench_tls_localhost = {TB_PKI_SERVER, "localhost", NULL, localhost,
+                                                   NULL,          -3600,       86400};
+
+int bench_tls_issue(const char *name, const struct tb_pki_request *request,
+                    struct bench_tls_files *ret) {
+    EVP_PKEY *k = EVP_EC_gen("P-256");
+    const struct tb_pki_ca *ca = bench_ca();
+    struct tb_error e = {0};
+    X509 *x = NULL;
+    int r = k && ca ? tb_pki_issue(ca, k, request, &x) : TB_ECRYPTO;
+
+    snprintf(ret->cert, sizeof ret->cert, "%s/%s.pem", bench_dir(), name);
+    snprintf(ret->key, sizeof ret->key, "%s/%s.key", bench_dir(), name);
+    snprintf(ret->ca, sizeof ret->ca, "%s", bench_ca_file());
+    if (r == 0)
+        r = tb_pki_cert_save(x, ret->cert, &e);
+    if (r == 0)
+        r = tb_pki_key_save(k, ret->key, &e);
+    X509_free(x);
+    EVP_PKEY_free(k);
+    return r;
+}
+
+/* ---- the server ---- */
+
+static void talk(SSL *ssl, bool mqtt) {
+    uint8_t packet[64];
+
+    if (SSL_accept(ssl) != 1)
+        return;
+    if (!mqtt) {
+        (void)SSL_write(ssl, "!", 1);
+        return;
+    }
+    if (SSL_read(ssl, packet, sizeof packet) == (int)sizeof mqtt_connect)
+        (void)SSL_write(ssl, mqtt_connack, sizeof mqtt_connack);
+    while (SSL_read(ssl, packet, sizeof packet) > 0)
+        ;
+}
+
+static void serve_one(SSL_CTX *ctx, int fd, bool mqtt) {
+    SSL *ssl = SSL_new(ctx);
+    int one = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    SSL_set_fd(ssl, fd);
+    talk(ssl, mqtt);
+    SSL_free(ssl);
+    close(fd);
+}
+
+void bench_tls_serve(int fd, void *arg) {
+    const struct bench_tls_server *s = arg;
+    /* A context of its own: an openssl.cnf in the environment is not the subject. */
+    SSL_CTX *ctx = SSL_CTX_new_ex(OSSL_LIB_CTX_new(), NULL, TLS_server_method());
+    char addr[64];
+    int listener = bench_listen(false, addr, sizeof addr);
+
+    if (listener < 0 || SSL_CTX_use_certificate_file(ctx, s->files.cert, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ctx, s->files.key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_load_verify_locations(ctx, s->files.ca, NULL) != 1)
+        return;
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(ctx, 0);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set1_groups_list(ctx, "P-256");
+    dprintf(fd, "%s\n", addr);
+    close(fd);
+    for (;;) {
+        int conn = accept(listener, NULL, NULL);
+
+        if (conn >= 0)
+            serve_one(ctx, conn, s->mqtt);
+    }
+}
+
+/* ---- the client ---- */
+
+int bench_tls_client_init(struct bench_tls_client *c, OSSL_LIB_CTX *libctx,
+                          const struct bench_tls_files *files, int version) {
+    c->ctx = SSL_CTX_new_ex(libctx, NULL, TLS_client_method());
+    if (!c->ctx || SSL_CTX_use_certificate_file(c->ctx, files->cert, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_use_PrivateKey_file(c->ctx, files->key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_load_verify_locations(c->ctx, files->ca, NULL) != 1) {
+        ERR_print_errors_fp(stderr);
+        return TB_ECRYPTO;
+    }
+    SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_min_proto_version(c->ctx, version);
+    SSL_CTX_set_max_proto_version(c->ctx, version);
+    SSL_CTX_set1_groups_list(c->ctx, "P-256");
+    /* Servers differ in what they prefer. */
+    SSL_CTX_set_ciphersuites(c->ctx, "TLS_AES_128_GCM_SHA256");
+    SSL_CTX_set_cipher_list(c->ctx, "ECDHE-ECDSA-AES128-GCM-SHA256");
+    SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
+    /* The client's own chain is one certificate: do not build it anew in each handshake. */
+    SSL_CTX_set_mode(c->ctx, SSL_MODE_NO_AUTO_CHAIN);
+    return 0;
+}
+
+static void note(struct bench_tls_client *c, SSL *ssl) {
+    int sig = NID_undef, digest = NID_undef;
+    char group[32] = "";
+    EVP_PKEY *theirs = NULL;
+
+    if (SSL_get_peer_tmp_key(ssl, &theirs) == 1)
+        (void)EVP_PKEY_get_group_name(theirs, group, sizeof group, NULL);
+    EVP_PKEY_free(theirs);
+    (void)SSL_get_signature_type_nid(ssl, &sig);
+    (void)SSL_get_signature_nid(ssl, &digest);
+    snprintf(c->negotiated, sizeof c->negotiated, "%s, %s, client signs %s %s, %s",
+             SSL_get_cipher_name(ssl), group, sig == NID_X9_62_id_ecPublicKey ? "ECDSA" : "?",
+             OBJ_nid2sn(digest), SSL_session_reused(ssl) ? "resumed" : "not resumed");
+}
+
+int bench_tls_same(const char *version, const struct bench_tls_client *const *c, size_t n) {
+    printf("  in each %s: %s\n", version, c[0]->negotiated);
+    for (size_t i = 1; i < n; i++)
+        if (strcmp(c[i]->negotiated, c[0]->negotiated) != 0) {
+            fprintf(stderr, "iot-bench: no comparison: %s\n", c[i]->negotiated);
+            return TB_EPROTO;
+        }
+    return 0;
+}
+
+static bool accepted(struct bench_tls_client *c, SSL *ssl) {
+    uint8_t answer[8];
+
+    if (SSL_connect(ssl) != 1)
+        return false;
+    if (!c->mqtt)
+        return SSL_read(ssl, answer, 1) == 1;
+    return SSL_write(ssl, mqtt_connect, sizeof mqtt_connect) > 0 &&
+           SSL_read(ssl, answer, sizeof answer) == (int)sizeof mqtt_connack &&
+           memcmp(answer, mqtt_connack, sizeof mqtt_connack) == 0 &&
+           SSL_write(ssl, mqtt_disconnect, sizeof mqtt_disconnect) > 0;
+}
+
+static int connect_once(struct bench_tls_client *c) {
+    int fd = bench_dial(c->server), r = TB_EPROTO;
+    SSL *ssl;
+
+    if (fd < 0)
+        return fd;
+    ssl = SSL_new(c->ctx);
+    SSL_set_fd(ssl, fd);
+    if (accepted(c, ssl))
+        r = 0;
+    else
+        ERR_print_errors_fp(stderr);
+    if (r == 0 && !c->negotiated[0])
+        note(c, ssl);
+    SSL_free(ssl);
+    close(fd);
+    return r;
+}
+
+int bench_tls_connect(void *arg, unsigned n) {
+    int r = 0;
+
+    while (n-- > 0 && r == 0)
+        r = connect_once(arg);
+    return r;
+}

@@ -1,0 +1,39 @@
+#pragma once
+/* Both ends of TLS with client certificates: a server on bare OpenSSL, and the clients that all
+ * servers are measured with. */
+#include <openssl/ssl.h>
+#include <stdbool.h>
+
+#include "tb/pki.h"
+
+struct bench_tls_files {
+    char cert[160], key[160], ca[160];
+};
+
+/* For a server on this machine. */
+extern const struct tb_pki_request bench_tls_localhost;
+
+/* A new key and its certificate by bench_ca(), in files named after name. */
+int bench_tls_issue(const char *name, const struct tb_pki_request *request,
+                    struct bench_tls_files *ret);
+
+struct bench_tls_server {
+    struct bench_tls_files files;
+    bool mqtt; /* answers CONNECT with CONNACK; else says one byte when the handshake is complete */
+};
+/* For bench_peer(); arg is a struct bench_tls_server. One connection after the other. */
+void bench_tls_serve(int fd, void *arg);
+
+struct bench_tls_client {
+    SSL_CTX *ctx;
+    const char *server;   /* address */
+    bool mqtt;            /* connected when CONNACK says so; else when the server's byte is there */
+    char negotiated[128]; /* what the first connection agreed on */
+};
+int bench_tls_client_init(struct bench_tls_client *c, OSSL_LIB_CTX *libctx,
+                          const struct bench_tls_files *files, int version);
+/* Clients whose rates are compared have to agree on the same things with their servers: prints
+ * what, TB_EPROTO if not. */
+int bench_tls_same(const char *version, const struct bench_tls_client *const *c, size_t n);
+/* n connections, one after the other; arg is a struct bench_tls_client. */
+int bench_tls_connect(void *arg, unsigned n);
