@@ -137,8 +137,8 @@ void bench_report_table(json_t *report, const char *title, const struct bench_va
                         size_t n) {
     json_t *rows = json_array();
 
-    printf("\n%s\n%*s\n", title, 6 + BENCH_NAME_MAX + 62,
-           "per second   (worst .. best round)   CPU us      all  ratio  ");
+    printf("\n%s\n%*s\n", title, 6 + BENCH_NAME_MAX + 60,
+           "per second   (worst .. best round)   CPU us      all  ratio");
     for (size_t i = 0; i < n; i++) {
         print_row(&v[i], i);
         json_array_append_new(rows, row_json(&v[i], v));
