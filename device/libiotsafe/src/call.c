@@ -136,7 +136,7 @@ void call_finish(struct call *k, int result) {
     c->busy = NULL;
 }
 
-/* The operation from its first step. */
+/* The operation under way from its first step. */
 static void restart(struct call *k, bool close_first) {
     k->step = 0;
     if (k->op->flags & OP_SESSION)
@@ -147,13 +147,19 @@ static void restart(struct call *k, bool close_first) {
         k->op->restart(k);
 }
 
+/* All that the call is made of, from the beginning. */
+static void begin_again(struct call *k) {
+    k->op = k->first;
+    restart(k, false);
+}
+
 void call_enter_operation(struct call *k) {
     if (k->op->flags & OP_NOTHING) {
         call_finish(k, 0);
         return;
     }
     k->phase = PHASE_OPERATION;
-    restart(k, false);
+    begin_again(k);
 }
 
 int call_begin(struct iotsafe_call *call, struct iotsafe *c, const struct operation *op,
@@ -165,7 +171,7 @@ int call_begin(struct iotsafe_call *call, struct iotsafe *c, const struct operat
     if (k->result < 0)
         return k->result;
     k->c = c;
-    k->op = op;
+    k->op = k->first = op;
     c->busy = call;
     c->acc_len = 0;
     if (c->opened || (op->flags & OP_RELEASE))
@@ -254,11 +260,21 @@ static bool is_closing(const struct call *k) {
            (k->step == STEP_CLOSE || k->step == STEP_CLOSE_FIRST);
 }
 
+/* op is over with r. */
+static void finish_or_go_on(struct call *k, int r) {
+    if (r < 0 || !k->next || k->op != k->first) {
+        call_finish(k, r);
+        return;
+    }
+    k->op = k->next;
+    restart(k, false);
+}
+
 static void closing_done(struct call *k) {
     if (k->step == STEP_CLOSE_FIRST)
         k->step = STEP_INIT;
     else
-        call_finish(k, k->pending);
+        finish_or_go_on(k, k->pending);
 }
 
 static bool on_shared_basic_channel(const struct iotsafe *c) {
@@ -324,7 +340,10 @@ static bool try_again(struct call *k, uint16_t sw) {
         if (k->admin_retried || (sw == TB_SW_ADMIN_DONE && (k->op->flags & OP_ONCE)))
             return false;
         k->admin_retried = true;
-        restart(k, sw == TB_SW_CAPACITY);
+        if (sw == TB_SW_CAPACITY)
+            restart(k, true);
+        else
+            begin_again(k);
         return true;
     }
     if (sw == TB_SW_CONDITIONS && (k->op->flags & OP_SESSION) && !k->session_retried) {
@@ -348,7 +367,7 @@ static void end_operation(struct call *k, int r) {
         k->step = STEP_CLOSE;
         return;
     }
-    call_finish(k, r);
+    finish_or_go_on(k, r);
 }
 
 static void operation_done(struct call *k, uint16_t sw) {
@@ -547,7 +566,7 @@ void iotsafe_call_failed(struct iotsafe_call *call, int err) {
         c->opened = false;
         call_finish(k, 0);
     } else if (is_closing(k) && k->step == STEP_CLOSE) {
-        call_finish(k, k->pending); /* the result is in hand */
+        finish_or_go_on(k, k->pending); /* the result is in hand */
     } else if (err == IOTSAFE_E_REFUSED && k->phase != PHASE_OPERATION) {
         k->refused = true;
         open_done(k, TB_SW_CLA);

@@ -112,8 +112,10 @@ enum {
 struct call {
     struct iotsafe *c;
     const struct operation *op;
-    int result;  /* in PHASE_DONE */
-    int pending; /* result to finish with after PHASE_UNDO or a closing step */
+    const struct operation *first; /* what op was at the beginning, and is again in a new start */
+    const struct operation *next;  /* follows op when that is done; NULL: nothing */
+    int result;                    /* in PHASE_DONE */
+    int pending;                   /* result to finish with after PHASE_UNDO or a closing step */
     uint8_t phase;
     uint8_t step;
     uint8_t aid;        /* candidate under way in PHASE_SELECT */
@@ -135,6 +137,8 @@ struct call {
 
     /* The operation's arguments and state; which ones is the operation's matter. */
     const struct iotsafe_ref *ref, *ref2;
+    const struct iotsafe_ref *put_ref; /* PUT PUBLIC KEY: container … */
+    struct tb_span put_key;            /* … and key */
     struct tb_span in, in2;
     const uint8_t *ecdhe;
     uint8_t *out;
@@ -148,6 +152,8 @@ struct call {
     size_t block; /* … and of the one before */
     bool asked_size, other_form, next_page, excess;
     struct object_reader objects;
+    void (*emit)(const struct iotsafe_object *object, void *user); /* user: the call */
+    void (*listed)(struct call *k);                                /* NULL: nothing */
 };
 
 static inline struct call *call_of(struct iotsafe_call *call) {
@@ -158,6 +164,16 @@ static inline struct call *call_of(struct iotsafe_call *call) {
  * NULL), IOTSAFE_E_BUSY. */
 int call_begin(struct iotsafe_call *call, struct iotsafe *c, const struct operation *op,
                struct call **ret);
+
+/* Operations that are also a part of others, and the checks of their arguments. */
+extern const struct operation op_put, op_ecdh, op_verify, op_list;
+int put_arguments(struct call *k, const struct iotsafe_ref *public_key, const uint8_t *point,
+                  size_t point_len);
+int ecdh_arguments(struct call *k, const struct iotsafe_ref *private_key,
+                   const struct iotsafe_ref *public_key, uint8_t *secret);
+int verify_arguments(struct call *k, const struct iotsafe_ref *public_key, unsigned hash,
+                     unsigned alg, const uint8_t *digest, size_t digest_len, const uint8_t *sig,
+                     size_t sig_len);
 
 /* Runs a prepared call over the client's transport, unless start failed already. */
 int call_run(struct iotsafe_call *call, int start);

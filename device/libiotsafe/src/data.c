@@ -67,7 +67,7 @@ static int list_data(struct call *k, struct tb_span data) {
         memcpy(c->acc + c->acc_len, piece.p, piece.n);
         c->acc_len += piece.n;
         left = tb_span(c->acc, c->acc_len);
-        objects_read(&k->objects, &left, false, emit_listed, k);
+        objects_read(&k->objects, &left, false, k->emit, k);
         memmove(c->acc, left.p, left.n);
         c->acc_len = left.n;
     }
@@ -85,10 +85,13 @@ static int list_answer(struct call *k, uint16_t sw, struct tb_span data) {
         k->next_page = true;
         return 1;
     }
-    objects_read(&k->objects, &left, true, emit_listed, k);
+    objects_read(&k->objects, &left, true, k->emit, k);
     if (k->done == 0 && data.n > 0)
         return IOTSAFE_E_FORMAT;
-    *k->ret_len = k->done;
+    if (k->listed)
+        k->listed(k);
+    else
+        *k->ret_len = k->done;
     return 0;
 }
 
@@ -98,11 +101,11 @@ static void list_restart(struct call *k) {
     memset(&k->objects, 0, sizeof k->objects);
 }
 
-static const struct operation op_list = {.flags = OP_LONG | OP_OWN_ERRORS,
-                                         .build = list_build,
-                                         .data = list_data,
-                                         .answer = list_answer,
-                                         .restart = list_restart};
+const struct operation op_list = {.flags = OP_LONG | OP_OWN_ERRORS,
+                                  .build = list_build,
+                                  .data = list_data,
+                                  .answer = list_answer,
+                                  .restart = list_restart};
 
 int iotsafe_list_start(struct iotsafe_call *call, struct iotsafe *c, struct iotsafe_object *ret,
                        size_t cap, size_t *ret_n) {
@@ -116,6 +119,7 @@ int iotsafe_list_start(struct iotsafe_call *call, struct iotsafe *c, struct iots
     k->ret = ret;
     k->out_cap = cap;
     k->ret_len = ret_n;
+    k->emit = emit_listed;
     return 0;
 }
 

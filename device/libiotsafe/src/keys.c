@@ -152,18 +152,18 @@ int iotsafe_read_public_key(struct iotsafe *c, const struct iotsafe_ref *ref, ui
 
 static int put_build(struct call *k, struct tb_buf *out) {
     if (k->step == STEP_INIT) {
-        put_ref(out, IOTSAFE_PUBLIC_KEY, k->ref);
+        put_ref(out, IOTSAFE_PUBLIC_KEY, k->put_ref);
         return 0;
     }
-    if (is_point(k->in)) {
+    if (is_point(k->put_key)) {
         size_t key = tb_tlv_open(out, TB_SAFE_T_PUBLIC_KEY);
         size_t ec = tb_tlv_open(out, TB_SAFE_T_EC_KEY);
 
-        tb_put_safe(out, TB_SAFE_T_EC_POINT, TB_SAFE_LEN_8, k->in);
+        tb_put_safe(out, TB_SAFE_T_EC_POINT, TB_SAFE_LEN_8, k->put_key);
         tb_tlv_close(out, ec);
         tb_tlv_close(out, key);
     } else {
-        tb_put_safe(out, TB_SAFE_T_PUBLIC_KEY, TB_SAFE_LEN_BER, k->in);
+        tb_put_safe(out, TB_SAFE_T_PUBLIC_KEY, TB_SAFE_LEN_BER, k->put_key);
     }
     return 0;
 }
@@ -177,7 +177,7 @@ static int put_answer(struct call *k, uint16_t sw, struct tb_span data) {
     return 1;
 }
 
-static const struct operation op_put = {
+const struct operation op_put = {
     .flags = OP_SESSION | OP_LONG,
     .init_ins = TB_SAFE_PUT_PUBLIC_INIT,
     .update_ins = TB_SAFE_PUT_PUBLIC_UPDATE,
@@ -185,19 +185,22 @@ static const struct operation op_put = {
     .answer = put_answer,
 };
 
+int put_arguments(struct call *k, const struct iotsafe_ref *public_key, const uint8_t *point,
+                  size_t point_len) {
+    if (!ref_ok(public_key) || !point || point_len == 0)
+        return call_fail(k, IOTSAFE_E_ARGUMENT);
+    k->put_ref = public_key;
+    k->put_key = tb_span(point, point_len);
+    return 0;
+}
+
 int iotsafe_put_public_key_start(struct iotsafe_call *call, struct iotsafe *c,
                                  const struct iotsafe_ref *public_key, const uint8_t *point,
                                  size_t point_len) {
     struct call *k;
     int r = call_begin(call, c, &op_put, &k);
 
-    if (r < 0)
-        return r;
-    if (!ref_ok(public_key) || !point || point_len == 0)
-        return call_fail(k, IOTSAFE_E_ARGUMENT);
-    k->ref = public_key;
-    k->in = tb_span(point, point_len);
-    return 0;
+    return r < 0 ? r : put_arguments(k, public_key, point, point_len);
 }
 
 int iotsafe_put_public_key(struct iotsafe *c, const struct iotsafe_ref *public_key,
@@ -227,8 +230,17 @@ static int ecdh_answer(struct call *k, uint16_t sw, struct tb_span data) {
     return 0;
 }
 
-static const struct operation op_ecdh = {
-    .flags = OP_SECRET, .build = ecdh_build, .answer = ecdh_answer};
+const struct operation op_ecdh = {.flags = OP_SECRET, .build = ecdh_build, .answer = ecdh_answer};
+
+int ecdh_arguments(struct call *k, const struct iotsafe_ref *private_key,
+                   const struct iotsafe_ref *public_key, uint8_t *secret) {
+    if (!ref_ok(private_key) || !ref_ok(public_key) || !secret)
+        return call_fail(k, IOTSAFE_E_ARGUMENT);
+    k->ref = private_key;
+    k->ref2 = public_key;
+    k->out = secret;
+    return 0;
+}
 
 int iotsafe_ecdh_start(struct iotsafe_call *call, struct iotsafe *c,
                        const struct iotsafe_ref *private_key, const struct iotsafe_ref *public_key,
@@ -236,14 +248,7 @@ int iotsafe_ecdh_start(struct iotsafe_call *call, struct iotsafe *c,
     struct call *k;
     int r = call_begin(call, c, &op_ecdh, &k);
 
-    if (r < 0)
-        return r;
-    if (!ref_ok(private_key) || !ref_ok(public_key) || !secret)
-        return call_fail(k, IOTSAFE_E_ARGUMENT);
-    k->ref = private_key;
-    k->ref2 = public_key;
-    k->out = secret;
-    return 0;
+    return r < 0 ? r : ecdh_arguments(k, private_key, public_key, secret);
 }
 
 int iotsafe_ecdh(struct iotsafe *c, const struct iotsafe_ref *private_key,

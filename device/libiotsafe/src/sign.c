@@ -159,13 +159,26 @@ static int verify_answer(struct call *k, uint16_t sw, struct tb_span data) {
     return error_of_sw(sw);
 }
 
-static const struct operation op_verify = {
+const struct operation op_verify = {
     .flags = OP_SESSION | OP_LONG | OP_OWN_ERRORS | OP_CHAINS,
     .init_ins = TB_SAFE_VERIFY_SIGNATURE_INIT,
     .update_ins = TB_SAFE_VERIFY_SIGNATURE_UPDATE,
     .build = verify_build,
     .answer = verify_answer,
 };
+
+int verify_arguments(struct call *k, const struct iotsafe_ref *public_key, unsigned hash,
+                     unsigned alg, const uint8_t *digest, size_t digest_len, const uint8_t *sig,
+                     size_t sig_len) {
+    int r = begin(k, public_key, hash, alg, digest, digest_len);
+
+    if (r < 0)
+        return r;
+    if (!sig || sig_len < 2 || (k->alg == IOTSAFE_ECDSA && sig_len != RAW))
+        return call_fail(k, IOTSAFE_E_ARGUMENT);
+    k->in2 = tb_span(sig, sig_len);
+    return 0;
+}
 
 int iotsafe_verify_start(struct iotsafe_call *call, struct iotsafe *c,
                          const struct iotsafe_ref *public_key, unsigned hash, unsigned alg,
@@ -174,14 +187,7 @@ int iotsafe_verify_start(struct iotsafe_call *call, struct iotsafe *c,
     struct call *k;
     int r = call_begin(call, c, &op_verify, &k);
 
-    if (r == 0)
-        r = begin(k, public_key, hash, alg, digest, digest_len);
-    if (r < 0)
-        return r;
-    if (!sig || sig_len < 2 || (k->alg == IOTSAFE_ECDSA && sig_len != RAW))
-        return call_fail(k, IOTSAFE_E_ARGUMENT);
-    k->in2 = tb_span(sig, sig_len);
-    return 0;
+    return r < 0 ? r : verify_arguments(k, public_key, hash, alg, digest, digest_len, sig, sig_len);
 }
 
 int iotsafe_verify(struct iotsafe *c, const struct iotsafe_ref *public_key, unsigned hash,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "iotsafe/slots.h"
 #include "script.h"
 
 enum { LOG_MAX = 2000, PREFIX = 12 };
@@ -110,10 +111,16 @@ static void signs_and_verifies(struct rig *rig, struct iotsafe_ref key, unsigned
 static void agrees(struct rig *rig) {
     struct iotsafe_ref own = iotsafe_id1(4), peer = iotsafe_id1(5), client = iotsafe_id1(1), priv,
                        pub;
-    uint8_t point[65], other[65], secret[32], zero[32] = {0};
+    uint8_t point[65], other[65], secret[32], again[32], zero[32] = {0};
     struct iotsafe_call call;
+    struct iotsafe_slots slots;
     size_t n;
 
+    assert_int_equal(RUN(slots_discover, &slots), 0);
+    assert_true(slots.n_own > 0);
+    assert_non_null(iotsafe_slots_peer(&slots));
+    assert_non_null(iotsafe_slots_verifier(&slots));
+    assert_int_equal(iotsafe_slots_verifier(&slots)->id[0], 5);
     assert_int_equal(RUN(generate, &own, point, &priv, &pub), 0);
     assert_int_equal(priv.id[0], 4);
     assert_int_equal(pub.id[0], 4);
@@ -121,6 +128,8 @@ static void agrees(struct rig *rig) {
     assert_int_equal(RUN(put_public_key, &peer, other, sizeof other), 0);
     assert_int_equal(RUN(ecdh, &own, &peer, secret), 0);
     assert_memory_not_equal(secret, zero, sizeof zero);
+    assert_int_equal(RUN(agree, &own, &peer, other, again), 0);
+    assert_memory_equal(secret, again, sizeof again);
 }
 
 /* Vectors of the reference, 18: pre-shared key 00 … 0F. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "iotsafe/call.h"
+#include "iotsafe/slots.h"
 #include "tb/span.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -50,6 +51,21 @@ struct buffers {
     size_t n;
 };
 
+/* Whatever the card says, what is given out is a reference, and each only once. */
+static int discover(struct iotsafe *c) {
+    struct iotsafe_slots slots;
+    struct iotsafe_ref own;
+    int r = iotsafe_slots_discover(c, &slots);
+    unsigned n = 0;
+
+    assert(r == 0 || slots.n_own == 0);
+    for (; iotsafe_slots_take(&slots, &own) == 0; n++)
+        assert(own.id_len <= sizeof own.id && own.label_len <= sizeof own.label &&
+               own.id_len + own.label_len > 0);
+    assert(n == slots.n_own && n <= IOTSAFE_SLOTS_MAX);
+    return r;
+}
+
 /* *start is what iotsafe_X_start() said, or the blocking function's result. */
 static int operate(struct iotsafe *c, uint8_t which, uint8_t extra, size_t cap, struct buffers *b) {
     static const uint8_t in[300] = {0x80, 0xCA};
@@ -58,7 +74,7 @@ static int operate(struct iotsafe *c, uint8_t which, uint8_t extra, size_t cap, 
     struct iotsafe_object object;
     struct iotsafe_info info;
 
-    switch (which % 17) {
+    switch (which % 20) {
     case 0:
         return iotsafe_select(c);
     case 1:
@@ -93,8 +109,14 @@ static int operate(struct iotsafe *c, uint8_t which, uint8_t extra, size_t cap, 
                                     &b->n);
     case 15:
         return iotsafe_random(c, b->bytes, cap);
-    default:
+    case 16:
         return iotsafe_transmit(c, in, 4 + extra % 200, b->bytes, cap, &b->n);
+    case 17:
+        return iotsafe_agree(c, ref, &id, in, b->bytes);
+    case 18:
+        return iotsafe_verify_by(c, ref, in, 0, 0, in, 32, in, 64);
+    default:
+        return discover(c);
     }
 }
 
@@ -134,7 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         assert(r <= 0 && r >= IOTSAFE_E_REFUSED);
         for (size_t k = cap; k < BUF; k++)
             assert(b.bytes[k] == GUARD);
-        if (r == 0 && b.n != (size_t)-1 / 255 * GUARD && (which + i) % 17 != 2)
+        if (r == 0 && b.n != (size_t)-1 / 255 * GUARD && (which + i) % 20 != 2)
             assert(b.n <= cap);
     }
     iotsafe_close(c);

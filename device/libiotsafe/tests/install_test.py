@@ -10,6 +10,7 @@ PROGRAM = r"""
 #include <iotsafe/at.h>
 #include <iotsafe/call.h>
 #include <iotsafe/iotsafe.h>
+#include <iotsafe/slots.h>
 #include <iotsafe/transport.h>
 #include <stdio.h>
 static int card(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, size_t cap) {
@@ -99,7 +100,7 @@ class Install(tbtest.Case):
         self.assertEqual(names, static)
         self.assertEqual([n for n in names if not n.startswith("iotsafe_")], [])
         declared = set()
-        for header in ("at.h", "call.h", "iotsafe.h", "transport.h"):
+        for header in ("at.h", "call.h", "iotsafe.h", "slots.h", "transport.h"):
             with open(os.path.join(self.prefix, "include", "iotsafe", header)) as f:
                 text = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
                 declared |= set(re.findall(r"\b(iotsafe_\w+)\(", text))

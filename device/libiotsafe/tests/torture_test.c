@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "iotsafe/at.h"
+#include "iotsafe/slots.h"
 #include "script.h"
 
 static long countdown = -1; /* allocations until one fails; -1: none does */
@@ -68,7 +69,8 @@ static int yes_card(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, size
 static int use(struct iotsafe *c) {
     struct iotsafe_ref id = iotsafe_id1(1);
     struct iotsafe_object objects[4], object;
-    uint8_t buf[300], digest[32] = {0};
+    uint8_t buf[300], digest[32] = {0}, point[65] = {4};
+    struct iotsafe_slots slots;
     size_t n;
     int r = iotsafe_select(c);
 
@@ -90,6 +92,12 @@ static int use(struct iotsafe *c) {
         r = iotsafe_verify(c, &id, 0, 0, digest, 32, buf, n);
     if (r == 0)
         r = iotsafe_ecdh(c, &id, &id, buf);
+    if (r == 0)
+        r = iotsafe_slots_discover(c, &slots);
+    if (r == 0)
+        r = iotsafe_agree(c, &id, &id, point, buf);
+    if (r == 0)
+        r = iotsafe_verify_by(c, &id, point, 0, 0, digest, 32, buf, 64);
     if (r == 0)
         r = iotsafe_random(c, buf, 8);
     if (r == 0)

@@ -80,6 +80,13 @@ int iotsafe_verify_start(struct iotsafe_call *call, struct iotsafe *c,
 int iotsafe_ecdh_start(struct iotsafe_call *call, struct iotsafe *c,
                        const struct iotsafe_ref *private_key, const struct iotsafe_ref *public_key,
                        uint8_t secret[32]);
+int iotsafe_agree_start(struct iotsafe_call *call, struct iotsafe *c,
+                        const struct iotsafe_ref *private_key, const struct iotsafe_ref *peer_slot,
+                        const uint8_t point[65], uint8_t secret[32]);
+int iotsafe_verify_by_start(struct iotsafe_call *call, struct iotsafe *c,
+                            const struct iotsafe_ref *public_slot, const uint8_t point[65],
+                            unsigned hash, unsigned alg, const uint8_t *digest, size_t digest_len,
+                            const uint8_t *sig, size_t sig_len);
 int iotsafe_prf_start(struct iotsafe_call *call, struct iotsafe *c,
                       const struct iotsafe_ref *secret_key, const uint8_t *secret,
                       size_t secret_len, const uint8_t *ecdhe, const uint8_t *label_seed,

@@ -153,6 +153,16 @@ int iotsafe_verify(struct iotsafe *c, const struct iotsafe_ref *public_key, unsi
                    size_t sig_len);
 int iotsafe_ecdh(struct iotsafe *c, const struct iotsafe_ref *private_key,
                  const struct iotsafe_ref *public_key, uint8_t secret[32]);
+/* A peer's public key (uncompressed point, on P-256: the caller has checked that) goes into the
+ * container peer_slot, then the shared secret with it is computed: iotsafe_put_public_key() and
+ * iotsafe_ecdh() as one operation, three APDUs. */
+int iotsafe_agree(struct iotsafe *c, const struct iotsafe_ref *private_key,
+                  const struct iotsafe_ref *peer_slot, const uint8_t point[65], uint8_t secret[32]);
+/* The same with iotsafe_verify(): a signature by the key that is put into public_slot, four APDUs.
+ */
+int iotsafe_verify_by(struct iotsafe *c, const struct iotsafe_ref *public_slot,
+                      const uint8_t point[65], unsigned hash, unsigned alg, const uint8_t *digest,
+                      size_t digest_len, const uint8_t *sig, size_t sig_len);
 int iotsafe_prf(struct iotsafe *c, const struct iotsafe_ref *secret_key /* NULL: secret */,
                 const uint8_t *secret, size_t secret_len,
                 const uint8_t *ecdhe /* 32 bytes for PSK-ECDHE, or NULL */,
