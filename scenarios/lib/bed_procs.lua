@@ -125,6 +125,7 @@ function Sim:counters()
   return ask(self.card, self.name, { verb = "counters" })
 end
 
+function Sim:state() return ask(self.card, self.name, { verb = "state" }) end
 function Sim:expect(name, fields, timeout) return wait_event(self.name, name, fields, timeout, 10000) end
 function Sim:remove() ask(self.card, self.name, { verb = "remove" }) end
 function Sim:insert() ask(self.card, self.name, { verb = "insert" }) end
@@ -290,6 +291,12 @@ function Device:publish(topic, payload)
   topic = ("devices/%s/%s"):format(self.id, topic)
   ask(self.agent, self.name, { verb = "publish", topic = topic, payload = payload })
 end
+-- The device program, as by a power cut.
+function Device:kill()
+  tb.kill(running(self.agent, self.name), 9)
+  self.agent = false
+end
+function Device:restart() self:agent_on() end
 function Device:kill_modem()
   tb.kill(running(self.modem, self.modem_name), 9)
   self.modem = false

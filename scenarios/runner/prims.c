@@ -24,7 +24,7 @@ uint64_t scn_check_ms(lua_State *L, int index) {
 
     if (ms < 0)
         scn_raise(L, "a time cannot be negative");
-    return (uint64_t)ms;
+    return ms > 0 ? (uint64_t)ms : 1; /* 0 would be no deadline at all */
 }
 
 /* ---- events ---- */

@@ -84,3 +84,8 @@ def files_with(secret, folder, skip=()):
 def runs(folder):
     """The run folders below folder, itself included: those with events."""
     return sorted(os.path.dirname(p) for p in glob.glob(folder + "/**/events.jsonl", recursive=True))
+
+
+def hub_port(folder):
+    with open(folder + "/log/hub.log") as f:
+        return int(re.search(r"mqtts=127\.0\.0\.1:(\d+)", f.read()).group(1))

@@ -111,6 +111,9 @@ with tempfile.TemporaryDirectory() as folder:
     expect("a method before its time", run("run", scenario("early.lua", body('local o = operator "red"\nlocal d = device { sim = o:sim() }\nd.sim:remove()'))), 1,
            r"early\.lua:5", r"card is not running")
 
+    expect("no time at all is still a deadline", run("run", scenario("zero.lua", body('local h = hub { trust = { operator "red" } }\nh:never("x", {}, "0ms")\nh:expect("x", {}, "0s")'))), 1,
+           r"zero\.lua:5", r"waited 0\.0 s in vain")
+
     out = os.path.join(folder, "out")
     expect("--out that cannot be made", run("run", "--out", s + "/x", s), 3, r"random\.lua/x: cannot be used: Not a directory")
     expect("--out without a name", run("run", "--out", "", s), 2, r"--out needs the name of a folder")

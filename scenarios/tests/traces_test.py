@@ -1,7 +1,12 @@
-"""What a run leaves for Wireshark: the APDUs, decoded right; the TLS key log."""
+"""What a run leaves for Wireshark: the APDUs, decoded right; the TLS key log, which opens a capture of the network."""
+import ctypes
+import fcntl
 import os
 import shutil
+import socket
+import struct
 import subprocess
+import time
 
 import rundir
 import tbtest
@@ -19,6 +24,62 @@ def tshark(capture, *fields, display="", options=()):
                        timeout=tbtest.WAIT * 3)
     assert p.returncode == 0, p.stderr
     return [line.split("\t") for line in p.stdout.splitlines()]
+
+
+def enter_own_network():
+    """Into a network of our own, of loopback alone: nobody else's packets in the capture, and the right to capture comes with
+    it. False when this kernel does not let us."""
+    new_user, new_net, ioctl_set_flags, flag_up = 0x10000000, 0x40000000, 0x8914, 1
+    libc = ctypes.CDLL(None, use_errno=True)
+    ids = os.geteuid(), os.getegid()
+    if libc.unshare(new_net) != 0:
+        if libc.unshare(new_user | new_net) != 0:
+            return False
+        for file, line in (("setgroups", "deny"), ("uid_map", "0 %d 1" % ids[0]), ("gid_map", "0 %d 1" % ids[1])):
+            with open("/proc/self/" + file, "w") as f:
+                f.write(line)
+    with socket.socket() as s:
+        fcntl.ioctl(s, ioctl_set_flags, struct.pack("16sH14x", b"lo", flag_up))
+    return True
+
+
+class LoopbackCapture:
+    """Captures TCP on the loopback interface. None in file: it may not."""
+
+    def __init__(self, file):
+        self.file = file
+        self.messages = open(file + ".log", "w+")
+        self.process = subprocess.Popen(["tshark", "-i", "lo", "-f", "tcp", "-w", file, "-P", "-l"], stdout=subprocess.PIPE,
+                                        stderr=self.messages, stdin=subprocess.DEVNULL, preexec_fn=tbtest.with_parent_dies(os.getpid()))
+        os.set_blocking(self.process.stdout.fileno(), False)
+        if not self.is_seen():
+            self.stop()
+            self.file = None
+
+    def is_seen(self):
+        """Makes connections until one of them shows up: then the capture has begun, and has all that came before."""
+        seen = b""
+        deadline = time.monotonic() + tbtest.WAIT
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(8)
+            port = str(listener.getsockname()[1]).encode()
+            while self.process.poll() is None and time.monotonic() < deadline:
+                with socket.create_connection(listener.getsockname()), listener.accept()[0]:
+                    pass
+                seen += self.process.stdout.read() or b""
+                if port in seen:
+                    return True
+        return False
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.stdout.close()
+        self.process.wait(tbtest.WAIT)
+        with self.messages as log:
+            log.seek(0)
+            self.said = log.read()
 
 
 class Traces(tbtest.Case):
@@ -62,8 +123,32 @@ class Traces(tbtest.Case):
                 self.assertEqual(len(line[1]), 64, run)
                 self.assertGreaterEqual(len(bytes.fromhex(line[2])), 32, run)
 
+    def test_key_log_opens_a_capture_of_the_network(self):
+        if not OWN_NETWORK:
+            self.skipTest("no network of our own to capture on: others' packets would be in the way")
+        capture = LoopbackCapture(self.path("lo.pcapng"))
+        if not capture.file:
+            self.skipTest("no right to capture on the loopback interface: " + capture.said)
+        self.run_testbed("run", "--out", self.path("run"), "--set", "link=csim", SCENARIO)
+        self.assertTrue(capture.is_seen())
+        capture.stop()
+        runs = rundir.runs(self.path("run"))
+        self.assertEqual(len(runs), 2)
+        for run, version in zip(runs, ("0x0304", "0x0303")):  # TLS 1.3, 1.2
+            port = rundir.hub_port(run)
+            options = ["-d", "tcp.port==%d,tls" % port, "-d", "tls.port==%d,mqtt" % port, "-o", "tls.keylog_file:%s/tls.keys" % run]
+            hello = tshark(capture.file, "tls.handshake.extensions.supported_version", "tls.handshake.version", options=options,
+                           display="tls.handshake.type == 2 && tcp.srcport == %d" % port)
+            self.assertEqual(hello[0][0] or hello[0][1], version, run)
+            mqtt = [t for row in tshark(capture.file, "mqtt.msgtype", options=options, display="mqtt && tcp.port == %d" % port)
+                    for t in row[0].split(",")]
+            # CONNECT, CONNACK, SUBSCRIBE, SUBACK, PUBLISH both ways
+            for kind in ("1", "2", "8", "9", "3"):
+                self.assertIn(kind, mqtt, "%s; tshark said: %s" % (run, capture.said))
+
 
 if __name__ == "__main__":
     if not shutil.which("tshark"):
         tbtest.skip("tshark is not installed")
+    OWN_NETWORK = enter_own_network()
     tbtest.main()
