@@ -2,6 +2,7 @@
 import ctypes
 import fcntl
 import os
+import select
 import shutil
 import socket
 import struct
@@ -49,26 +50,27 @@ class LoopbackCapture:
     def __init__(self, file):
         self.file = file
         self.messages = open(file + ".log", "w+")
-        self.process = subprocess.Popen(["tshark", "-i", "lo", "-f", "tcp", "-w", file, "-P", "-l"], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(["tshark", "-i", "lo", "-f", "tcp", "-w", file, "-P", "-l", "-T", "fields", "-e", "tcp.srcport",
+                                         "-e", "tcp.dstport"], stdout=subprocess.PIPE,
                                         stderr=self.messages, stdin=subprocess.DEVNULL, preexec_fn=tbtest.with_parent_dies(os.getpid()))
         os.set_blocking(self.process.stdout.fileno(), False)
+        self.unread = b""
         if not self.is_seen():
             self.stop()
             self.file = None
 
     def is_seen(self):
-        """Makes connections until one of them shows up: then the capture has begun, and has all that came before."""
-        seen = b""
+        """Makes a connection, and another, until one shows up: then the capture has begun, and has all that came before."""
         deadline = time.monotonic() + tbtest.WAIT
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(8)
-            port = str(listener.getsockname()[1]).encode()
             while self.process.poll() is None and time.monotonic() < deadline:
-                with socket.create_connection(listener.getsockname()), listener.accept()[0]:
-                    pass
-                seen += self.process.stdout.read() or b""
-                if port in seen:
+                with socket.create_connection(listener.getsockname()) as client, listener.accept()[0]:
+                    ours = b"%d\t%d" % (client.getsockname()[1], listener.getsockname()[1])
+                select.select([self.process.stdout], [], [], 0.1)
+                *packets, self.unread = (self.unread + (self.process.stdout.read() or b"")).split(b"\n")
+                if ours in packets:
                     return True
         return False
 
