@@ -13,7 +13,9 @@
 #include "tb/hex.h"
 #include "tb/pki.h"
 
-const char *argp_program_version = "iotsafe-keyref " TB_VERSION;
+/* The C library looks for it: hidden, as everything else of ours, it would not be found. */
+__attribute__((visibility("default"))) const char *argp_program_version =
+    "iotsafe-keyref " TB_VERSION;
 
 struct options {
     struct isp_uri uri;

@@ -93,7 +93,7 @@ function Operator:sim(given)
   local name = fresh_name "card"
   local iccid, imsi = next_iccid()
   local profile = o.profile or "factory"
-  if not profile:find "[/.]" then profile = tb.source("sim-card/profiles/" .. profile .. ".card") end
+  if not profile:find "[/.]" then profile = tb.data("profiles/" .. profile .. ".card") end
   local store, out = tb.path("state/" .. name .. ".db"), tb.path("state/" .. name .. ".json")
   tool(name .. "-personalise", "sim-card", {
     "personalise", profile, "--store", store,

@@ -27,7 +27,7 @@ end
 
 -- The provider's own commented example is what the bed uses.
 local values = { ISP_MODULE = settings.module, ISP_TRANSPORT = "at:" .. dev.modem_ready.at.unix }
-local example = tb.read(tb.source("device/ossl-provider/openssl.cnf.in"))
+local example = tb.read(tb.data("openssl.cnf.in"))
 local conf = write("openssl.cnf", (example:gsub("@([A-Z_]+)@", values)))
 
 -- For a shell.

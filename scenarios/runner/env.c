@@ -29,12 +29,46 @@ const char *scn_bin_dir(void) {
     return dir;
 }
 
-const char *scn_source_dir(void) {
-    const char *env = getenv("TESTBED_SOURCE");
+/* The folder that we were installed to has lib and share beside bin. */
+static bool installed(const char *rel, char *dst, size_t cap) {
+    snprintf(dst, cap, "%s/../%s", scn_bin_dir(), rel);
+    return access(dst, R_OK) == 0;
+}
 
-    if (env && env[0])
-        return env;
-    return access(TB_SCENARIO_SOURCE "/scenarios", R_OK) == 0 ? TB_SCENARIO_SOURCE : "";
+char *scn_data_path(const char *rel, char *dst, size_t cap) {
+    static const struct {
+        const char *name, *source;
+    } places[] = {{"scenarios", "scenarios"},
+                  {"profiles", "sim-card/profiles"},
+                  {"openssl.cnf.in", "device/ossl-provider/openssl.cnf.in"}};
+    const char *source = getenv("TESTBED_SOURCE");
+    char share[SCN_PATH];
+
+    if (!source || !source[0]) {
+        if (installed("share/iotsafe-testbed", share, sizeof share)) {
+            snprintf(dst, cap, "%s/%s", share, rel);
+            return dst;
+        }
+        source = TB_SCENARIO_SOURCE;
+    }
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        size_t n = strlen(places[i].name);
+
+        if (strncmp(rel, places[i].name, n) == 0 && (rel[n] == '/' || rel[n] == 0)) {
+            snprintf(dst, cap, "%s/%s%s", source, places[i].source, rel + n);
+            return dst;
+        }
+    }
+    snprintf(dst, cap, "%s/%s", source, rel);
+    return dst;
+}
+
+const char *scn_provider_module(void) {
+    static char path[SCN_PATH];
+
+    if (!installed(TB_LIBDIR "/ossl-modules/iotsafe.so", path, sizeof path))
+        snprintf(path, sizeof path, "%s", TB_PROVIDER_MODULE);
+    return path;
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw) {

@@ -15,8 +15,12 @@ struct scn_folder {
 
 /* The folder of the running program: the other programs are there too. */
 const char *scn_bin_dir(void);
-/* The project's source folder (scenarios are found below it), or "" when run from elsewhere. */
-const char *scn_source_dir(void);
+/* Where files that come with the project are: "scenarios", "profiles" (card files) or
+ * "openssl.cnf.in", with what stands behind a slash below it. In $TESTBED_SOURCE, else as
+ * installed, else in the sources we were built from. Returns dst. */
+char *scn_data_path(const char *rel, char *dst, size_t cap);
+/* The OpenSSL provider that belongs to this program. */
+const char *scn_provider_module(void);
 
 /* Makes the folder of a run: out, or a new one below $XDG_RUNTIME_DIR or /tmp when out is NULL. An
  * existing out is used when it is empty or holds an earlier run, whose files are removed first. */

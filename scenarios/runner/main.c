@@ -19,7 +19,8 @@ static const struct {
      scn_verb_ctl},
     {"apdu", "send command APDUs through the living bed's modem: apdu HEX...", scn_verb_apdu},
     {"at", "send AT commands to the living bed's modem: at 'AT+CIMI'...", scn_verb_at},
-    {"trace", "show what happened in a run folder, or follow the living bed", scn_verb_trace},
+    {"trace", "show what happened in a run folder or the living bed (--follow: and goes on)",
+     scn_verb_trace},
     {"bench", "benchmarks: apdu, handshake, hub, memory", scn_verb_bench},
 };
 

@@ -15,7 +15,8 @@ enum {
     KEY_REPEAT,
     KEY_SEED,
     KEY_JSON,
-    KEY_STACK
+    KEY_STACK,
+    KEY_FOLLOW
 };
 
 static const struct {
@@ -42,6 +43,7 @@ static const struct {
       0}},
     {'r',
      {"run", KEY_RUN, "DIR", 0, "Folder of the living bed (default: the newest `testbed up`)", 0}},
+    {'w', {"follow", KEY_FOLLOW, NULL, 0, "Go on with what happens, until the run ends", 0}},
     {'p',
      {"profile", KEY_PROFILE, "NAME|FILE", 0,
       "Card file, by its name in sim-card/profiles (default: factory) or its path", 0}},
@@ -68,6 +70,9 @@ static error_t parse_one(int key, char *arg, struct argp_state *state) {
         break;
     case KEY_JSON:
         o->json = true;
+        break;
+    case KEY_FOLLOW:
+        o->follow = true;
         break;
     case KEY_KEEP:
         o->keep = true;

@@ -9,7 +9,7 @@ struct scn_options {
     const char *files[SCN_MAX_FILES]; /* arguments that are no options */
     int n_files;
     const char *out, *junit, *run, *profile, *model, *bed, *filter, *time;
-    bool json, keep, verbose, quiet;
+    bool json, keep, verbose, follow;
     unsigned repeat, seed;
     const char *set[SCN_MAX_SET]; /* key=value: only these values of a matrix axis */
     int n_set;

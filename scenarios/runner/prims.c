@@ -216,12 +216,11 @@ static int p_sock(lua_State *L) {
     return 1;
 }
 
-static int p_source(lua_State *L) {
-    const char *dir = scn_source_dir();
+/* data(rel): of a file that comes with the project */
+static int p_data(lua_State *L) {
+    char path[2 * SCN_PATH];
 
-    if (!dir[0])
-        return scn_raise(L, "the project's source folder is not known: set TESTBED_SOURCE");
-    lua_pushfstring(L, "%s/%s", dir, luaL_checkstring(L, 1));
+    lua_pushstring(L, scn_data_path(luaL_checkstring(L, 1), path, sizeof path));
     return 1;
 }
 
@@ -312,7 +311,7 @@ void scn_push_prims(lua_State *L) {
                                      {"line", p_line},
                                      {"path", p_path},
                                      {"sock", p_sock},
-                                     {"source", p_source},
+                                     {"data", p_data},
                                      {"program", p_program},
                                      {"read", p_read},
                                      {"write", p_write},

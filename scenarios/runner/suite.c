@@ -167,7 +167,7 @@ int scn_suite_collect(const struct scn_options *o, struct scn_report *report) {
     if (o->n_files == 0) {
         char all[SCN_PATH];
 
-        snprintf(all, sizeof all, "%s/scenarios", scn_source_dir());
+        scn_data_path("scenarios", all, sizeof all);
         r = find_files(&c, all, 0);
     }
     if (c.n_files > 1)

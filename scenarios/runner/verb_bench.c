@@ -14,6 +14,8 @@ int scn_verb_bench(int argc, char **argv) {
     snprintf(program, sizeof program, "%s/iot-bench", scn_bin_dir());
     argv[0] = program;
     execv(program, argv);
-    fprintf(stderr, "testbed: bench: %s: %s\n", program, strerror(errno));
+    fprintf(stderr, "testbed: bench: %s: %s%s\n", program, strerror(errno),
+            errno == ENOENT ? " (benchmarks are not installed: ./testbed bench in the sources)"
+                            : "");
     return 3;
 }

@@ -94,7 +94,7 @@ int scn_verb_demo(int argc, char **argv) {
         fprintf(stderr, "testbed: demo takes no arguments\n");
         return 2;
     }
-    snprintf(file, sizeof file, "%s/scenarios/10-provisioning/factory-final.lua", scn_source_dir());
+    scn_data_path("scenarios/10-provisioning/factory-final.lua", file, sizeof file);
     o.files[o.n_files++] = file;
     o.set[o.n_set++] = "tls=1.3";
     o.set[o.n_set++] = "link=csim";

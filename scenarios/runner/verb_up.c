@@ -50,7 +50,7 @@ static int find_profile(const char *given, char *dst, size_t cap) {
     struct dirent *entry;
     DIR *d;
 
-    snprintf(folder, sizeof folder, "%s/sim-card/profiles", scn_source_dir());
+    scn_data_path("profiles", folder, sizeof folder);
     if (strchr(given, '/') || strchr(given, '.'))
         snprintf(dst, cap, "%s", given);
     else
@@ -99,7 +99,7 @@ int scn_verb_up(int argc, char **argv) {
         return 3;
     }
     settings = json_pack("{s:b,s:s,s:s,s:s}", "json", o.json, "profile", profile, "model",
-                         o.model ? o.model : "generic", "module", TB_PROVIDER_MODULE);
+                         o.model ? o.model : "generic", "module", scn_provider_module());
     up.loop = tb_loop_new(false);
     tb_loop_on_stop(up.loop, on_stop, &up);
     up.host = scn_host_start(&(struct scn_host_config){.loop = up.loop,

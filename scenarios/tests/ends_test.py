@@ -232,6 +232,23 @@ end
         self.assertEqual(code, 0, out)
         self.assertIn("card-inserted", out)
 
+    def test_a_trace_that_follows_a_bed_to_its_end(self):
+        up = self.launch("up", "--json")
+        bed = json.loads(up.stdout.readline())
+        trace = self.launch("trace", "--follow")
+        while "card-inserted" not in trace.stdout.readline():
+            self.assertIsNone(trace.poll())
+        with tbtest.Ctl(bed["ctl"]["device"]) as device:
+            device.ok("connect")
+        line = "?"
+        while line and "iot-device" not in line and " session " not in line:
+            line = trace.stdout.readline()
+        self.assertTrue(line)
+        up.send_signal(signal.SIGINT)
+        self.assertEqual(up.wait(tbtest.WAIT), 0)
+        trace.communicate(timeout=tbtest.WAIT)
+        self.assertEqual(trace.returncode, 0)
+
     def test_folders_that_cannot_be_used(self):
         code, out = self.run_it("run", "--out", "/dev/null/x", self.scenario)
         self.assertEqual(code, 3)

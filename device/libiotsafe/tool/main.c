@@ -106,7 +106,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     }
 }
 
-const char *argp_program_version = "iotsafe " TB_VERSION;
+/* The C library looks for it: hidden, as everything else of ours, it would not be found. */
+__attribute__((visibility("default"))) const char *argp_program_version = "iotsafe " TB_VERSION;
 
 int main(int argc, char **argv) {
     static const struct argp argp = {options, parse, "COMMAND [ARGUMENT...]", doc, NULL,
