@@ -44,7 +44,7 @@ function run()
   step "a session is up"
   dev:power_on()
   dev:expect("session", {}, "20s")
-  for i = 1, 20 do
+  for i = 1, 10 do
     local victim = names[math.random(#names)]
     step(("death %d: the %s"):format(i, victim))
     any_moment()
