@@ -1,7 +1,9 @@
 #pragma once
-/* The device's card: a client of libiotsafe over a link, used by one task at a time. */
+/* A device's card: a client of libiotsafe over a link, used by one task at a time; and the program
+ * as host of the TLS libraries' card operations. Any number of cards in one process. */
 #include <uv.h>
 
+#include "failure.h"
 #include "iotsafe/iotsafe.h"
 #include "isp.h"
 #include "task.h"
@@ -12,30 +14,52 @@ struct dev_card;
 /* Opens nothing yet. link: see link.h. aid: hex, NULL for the well-known ones. */
 int dev_card_new(uv_loop_t *loop, const char *link, const char *aid, struct dev_card **ret,
                  struct tb_error *e) TB_CHECKED;
+/* The same over a transport that is there already (a card in memory); given to the card when this
+ * succeeds. */
+int dev_card_new_on(struct iotsafe_transport *t, const char *aid, struct dev_card **ret,
+                    struct tb_error *e) TB_CHECKED;
 /* From the loop's stack: without a word to the card. NULL is a no-op. */
 void dev_card_free(struct dev_card *card);
 
-/* For tasks: the client, for this task alone until dev_card_put(). */
+/* For tasks: the client, for this task alone until dev_card_put(). IOTSAFE_E_TIMEOUT when the
+ * task's limit is over or it is called off. */
 int dev_card_take(struct dev_card *card, struct iotsafe **ret) TB_CHECKED;
+/* result: 0 or the IOTSAFE_E… code of what was done; remembered as trouble when it is one. */
 void dev_card_put(struct dev_card *card, int result);
 
-/* For tasks: a whole file. The result is an IOTSAFE_E… code; *ret is allocated. */
+/* For tasks: a whole file. The result is an IOTSAFE_E… code, with *why filled; *ret is
+ * allocated. */
 int dev_card_read_file(struct dev_card *card, const struct iotsafe_ref *file, uint8_t **ret,
-                       size_t *ret_len) TB_CHECKED;
+                       size_t *ret_len, struct dev_failure *why) TB_CHECKED;
 
 /* Gives the logical channel back, for tasks. */
 void dev_card_release(struct dev_card *card);
 
-/* For isp_set_host(). */
-struct isp_host dev_card_host(struct dev_card *card);
-
-/* What the last operation that failed since dev_card_forget() was about; text "" when none did. */
-struct dev_card_trouble {
-    int error;
-    uint16_t sw; /* 0 when the card did not answer */
-    char text[512];
-};
-const struct dev_card_trouble *dev_card_trouble(const struct dev_card *card);
-void dev_card_forget(struct dev_card *card);
-
+/* What all users of the card together asked of it. */
 void dev_card_stats(const struct dev_card *card, struct iotsafe_stats *ret);
+
+/* ---- who asks ---- */
+
+struct dev_card_trouble { /* the first operation that failed; text "" when none did */
+    int error;            /* IOTSAFE_E… */
+    uint16_t sw;          /* 0 when the card did not answer */
+    char text[480];
+};
+
+/* One user of a card: a channel, or whoever reads files. Zeroed to begin with, but for card. */
+struct dev_card_use {
+    struct dev_card *card; /* NULL: none, every operation fails */
+    struct dev_card_trouble trouble;
+    struct iotsafe_stats stats; /* what was asked of the card for it: apdus, bytes_out, bytes_in */
+};
+
+/* From now on the running task (or the loop's own stack) asks the card for use (borrowed; NULL: for
+ * nobody). Returns who it was before. Operations that name no card are of use->card. */
+struct dev_card_use *dev_card_enter(struct dev_card_use *use);
+struct dev_card_use *dev_card_current(void);
+
+/* It will not ask any more: what it has taken of the card is free for others. */
+void dev_card_use_done(struct dev_card_use *use);
+
+/* The OpenSSL provider's host: every card operation is the current user's, dev_card_current(). */
+struct isp_host dev_card_host(void);

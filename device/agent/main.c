@@ -88,7 +88,6 @@ struct app {
     struct tb_loop *loop;
     struct tb_ctl *ctl;
     struct dev_card *card;
-    struct dev_openssl *openssl;
     struct dev_session *session;
     struct pending *pending;
     unsigned startup; /* options' publications and subscriptions under way */
@@ -347,7 +346,6 @@ static const struct tb_ctl_verb verbs[] = {
 static void on_session_closed(void *user) {
     struct app *app = user;
 
-    dev_openssl_free(app->openssl);
     dev_card_free(app->card); /* its link is a handle of the loop */
     tb_ctl_close(app->ctl);
 }
@@ -434,10 +432,7 @@ static int start(struct app *app, struct tb_error *e) {
         r = dev_card_new(uv, app->o.link, app->o.aid, &app->card, e);
     if (r < 0)
         return r;
-    r = dev_openssl_new(app->card, &app->openssl);
-    if (r < 0)
-        return tb_error_set(e, r, NULL, 0, "OpenSSL cannot be used");
-    r = dev_session_new(uv, &cfg, app->card, app->openssl, &session_ops, app, &app->session, e);
+    r = dev_session_new(uv, &cfg, app->card, &session_ops, app, &app->session, e);
     if (r < 0)
         return r;
     r = tb_ctl_open(uv, app->o.common.ctl ? &at : NULL, "iot-device", verbs, on_quit, app,

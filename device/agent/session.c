@@ -7,7 +7,6 @@
 #include <sys/random.h>
 
 #include "bridge.h"
-#include "ref.h"
 #include "tb/hex.h"
 #include "tb/log.h"
 #include "tb/loop.h"
@@ -26,12 +25,12 @@ struct dev_session {
     uv_loop_t *loop;
     struct dev_session_config cfg;
     struct dev_card *card;
-    struct dev_openssl *openssl;
     const struct dev_session_ops *ops;
     void *user;
     char server_name[256];
-    char key_uri[256];
-    struct source ca, cert;
+    struct source ca, cert, key;
+    struct dev_tls *tls;     /* NULL: to be made */
+    struct dev_card_use use; /* of this attempt, without the channel's */
     struct dev_mqtt *mqtt;
     struct dev_task task;
     const char *state;
@@ -45,7 +44,7 @@ struct dev_session {
     unsigned retries;
     unsigned long long sessions, failures, reconnects, received;
     /* of this attempt */
-    struct iotsafe_stats before, shaken;
+    struct iotsafe_stats shaken; /* what the card was asked for it */
     uint64_t handshake_us;
     struct dev_channel_info info;
     void (*closed)(void *user);
@@ -78,9 +77,6 @@ static int parse_source(const char *text, struct source *ret, const char *what,
 }
 
 static int parse_config(struct dev_session *s, struct tb_error *e) {
-    struct source key = {0};
-    struct isp_uri uri = {0};
-    struct tb_buf out = tb_buf(s->key_uri, sizeof s->key_uri - 1);
     const char *colon = strrchr(s->cfg.hub, ':');
     struct tb_addr a;
     int r = tb_addr_parse(s->cfg.hub, &a, e);
@@ -90,14 +86,9 @@ static int parse_config(struct dev_session *s, struct tb_error *e) {
     if (r == 0)
         r = parse_source(s->cfg.cert, &s->cert, "cert", e);
     if (r == 0)
-        r = parse_source(s->cfg.key, &key, "key", e);
+        r = parse_source(s->cfg.key, &s->key, "key", e);
     if (r < 0)
         return r;
-    if (key.in_card) {
-        uri.has_ref = true;
-        uri.ref = key.ref;
-        isp_uri_put(&out, &uri);
-    }
     if (s->cfg.server_name)
         snprintf(s->server_name, sizeof s->server_name, "%s", s->cfg.server_name);
     else if (!a.is_unix && colon)
@@ -168,7 +159,7 @@ static const struct dev_mqtt_ops mqtt_ops = {on_connected, on_mqtt_failed, on_mq
 
 static void on_connected(bool session_present, void *user) {
     struct dev_session *s = user;
-    const struct iotsafe_stats *b = &s->before, *h = &s->shaken;
+    const struct iotsafe_stats *h = &s->shaken;
 
     s->mqtt_up = true;
     s->retries = 0;
@@ -177,10 +168,10 @@ static void on_connected(bool session_present, void *user) {
     s->ops->on_event("session",
                      json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "identity",
                                s->info.identity, "version", s->info.version, "cipher",
-                               s->info.cipher, "apdus", (json_int_t)(h->apdus - b->apdus),
-                               "bytes_out", (json_int_t)(h->bytes_out - b->bytes_out), "bytes_in",
-                               (json_int_t)(h->bytes_in - b->bytes_in), "handshake_us",
-                               (json_int_t)s->handshake_us, "session_present", session_present),
+                               s->info.cipher, "apdus", (json_int_t)h->apdus, "bytes_out",
+                               (json_int_t)h->bytes_out, "bytes_in", (json_int_t)h->bytes_in,
+                               "handshake_us", (json_int_t)s->handshake_us, "session_present",
+                               session_present),
                      s->user);
     s->ops->on_up(s->user);
     dev_task_wake(&s->task);
@@ -190,14 +181,15 @@ static void on_connected(bool session_present, void *user) {
 
 static int read_source(struct dev_session *s, struct source *src, const char *what,
                        struct dev_failure *why) {
+    struct dev_failure card = {0};
     int r;
 
     if (!src->in_card || src->der)
         return 0;
-    r = dev_card_read_file(s->card, &src->ref, &src->der, &src->der_n);
+    r = dev_card_read_file(s->card, &src->ref, &src->der, &src->der_n, &card);
     if (r < 0) {
-        dev_fail(why, "card: %s: %s", what, dev_card_trouble(s->card)->text);
-        why->sw = dev_card_trouble(s->card)->sw;
+        dev_fail(why, "card: %s: %s", what, card.reason);
+        why->sw = card.sw;
     }
     return r;
 }
@@ -208,19 +200,42 @@ static void forget_source(struct source *src) {
     src->der_n = 0;
 }
 
-static int open_channel(struct dev_session *s, struct dev_channel **ret, struct dev_failure *why) {
-    const struct dev_channel_config cfg = {
-        .server_name = s->server_name,
+/* What is known of the card's contents: perhaps it is another card now. */
+static void forget(struct dev_session *s) {
+    dev_tls_free(s->tls);
+    s->tls = NULL;
+    forget_source(&s->cert);
+    forget_source(&s->ca);
+}
+
+static int make_tls(struct dev_session *s, struct dev_failure *why) {
+    int r;
+
+    if (s->tls)
+        return 0;
+    r = read_source(s, &s->cert, "certificate", why);
+    if (r == 0)
+        r = read_source(s, &s->ca, "CA certificate", why);
+    if (r < 0)
+        return r;
+    const struct dev_tls_config cfg = {
+        .stack = DEV_OPENSSL,
         .versions = s->cfg.versions,
+        .server_name = s->server_name,
         .ca_file = s->ca.file,
         .ca = tb_span(s->ca.der, s->ca.der_n),
         .cert_file = s->cert.file,
         .cert = tb_span(s->cert.der, s->cert.der_n),
-        .key_file = s->key_uri[0] ? NULL : s->cfg.key,
-        .key_uri = s->key_uri,
+        .key_file = s->key.file,
+        .key = s->key.in_card ? &s->key.ref : NULL,
+        .card = s->card,
         .keylog = s->cfg.keylog,
         .keylog_user = s->cfg.keylog_user,
     };
+    return dev_tls_new(&cfg, &s->tls, why);
+}
+
+static int open_channel(struct dev_session *s, struct dev_channel **ret, struct dev_failure *why) {
     struct dev_stream *stream;
     struct dev_channel *ch;
     uint64_t begin;
@@ -234,7 +249,7 @@ static int open_channel(struct dev_session *s, struct dev_channel **ret, struct 
     }
     s->state = "handshake";
     begin = tb_clock_mono_ns();
-    r = dev_channel_openssl(s->openssl, &cfg, stream, &ch, why);
+    r = dev_channel_open(s->tls, stream, &ch, why);
     if (r < 0) {
         dev_stream_reset(stream);
         return r;
@@ -245,8 +260,11 @@ static int open_channel(struct dev_session *s, struct dev_channel **ret, struct 
         return r;
     }
     s->handshake_us = (tb_clock_mono_ns() - begin) / 1000;
-    dev_card_stats(s->card, &s->shaken);
     ch->ops->info(ch, &s->info);
+    s->shaken = s->use.stats;
+    s->shaken.apdus += ch->use.stats.apdus;
+    s->shaken.bytes_out += ch->use.stats.bytes_out;
+    s->shaken.bytes_in += ch->use.stats.bytes_in;
     *ret = ch;
     return 0;
 }
@@ -310,8 +328,8 @@ static int attempt(struct dev_session *s, struct dev_failure *why) {
         if (r < 0)
             return r;
     }
-    dev_card_forget(s->card);
-    dev_card_stats(s->card, &s->before);
+    s->use = (struct dev_card_use){.card = s->card};
+    dev_card_enter(&s->use);
     s->state = "card";
     /* paho takes a tenth of a second to come: meanwhile there is enough to do */
     r = dev_bridge_open(&s->task, &bridge_cfg, &port, &bridge);
@@ -320,9 +338,7 @@ static int attempt(struct dev_session *s, struct dev_failure *why) {
     if (r < 0)
         dev_fail(why, "mqtt: %s", tb_strerror(r));
     if (r == 0)
-        r = read_source(s, &s->cert, "certificate", why);
-    if (r == 0)
-        r = read_source(s, &s->ca, "CA certificate", why);
+        r = make_tls(s, why);
     if (r == 0)
         r = open_channel(s, &ch, why);
     if (r == 0) {
@@ -342,10 +358,10 @@ static int attempt(struct dev_session *s, struct dev_failure *why) {
         wait_for_refusal(s, why);
     if (ch)
         ch->ops->close(ch, r == 0 || s->mqtt_up);
-    if (r < 0) { /* perhaps it is another card now */
-        forget_source(&s->cert);
-        forget_source(&s->ca);
-    }
+    dev_card_enter(NULL);
+    dev_card_use_done(&s->use);
+    if (r < 0)
+        forget(s);
     return r;
 }
 
@@ -424,8 +440,7 @@ static void on_mqtt_closed(void *user) {
     void (*closed)(void *) = s->closed;
     void *arg = s->user;
 
-    forget_source(&s->cert);
-    forget_source(&s->ca);
+    forget(s);
     free(s);
     closed(arg);
 }
@@ -447,8 +462,8 @@ static void on_task_end(struct dev_task *t, void *arg) {
 }
 
 int dev_session_new(uv_loop_t *loop, const struct dev_session_config *cfg, struct dev_card *card,
-                    struct dev_openssl *openssl, const struct dev_session_ops *ops, void *user,
-                    struct dev_session **ret, struct tb_error *e) {
+                    const struct dev_session_ops *ops, void *user, struct dev_session **ret,
+                    struct tb_error *e) {
     struct dev_session *s = calloc(1, sizeof *s);
     int r;
 
@@ -457,7 +472,6 @@ int dev_session_new(uv_loop_t *loop, const struct dev_session_config *cfg, struc
     s->loop = loop;
     s->cfg = *cfg;
     s->card = card;
-    s->openssl = openssl;
     s->ops = ops;
     s->user = user;
     s->state = "idle";

@@ -44,10 +44,10 @@ struct dev_session_ops {
     void (*on_idle)(bool failed, void *user);
 };
 
-/* ca, cert and key are checked for their form only. card and openssl are borrowed. */
+/* ca, cert and key are checked for their form only. card is borrowed. */
 int dev_session_new(uv_loop_t *loop, const struct dev_session_config *cfg, struct dev_card *card,
-                    struct dev_openssl *openssl, const struct dev_session_ops *ops, void *user,
-                    struct dev_session **ret, struct tb_error *e) TB_CHECKED;
+                    const struct dev_session_ops *ops, void *user, struct dev_session **ret,
+                    struct tb_error *e) TB_CHECKED;
 
 /* TB_ESTATE when it is running already. */
 int dev_session_start(struct dev_session *s) TB_CHECKED;

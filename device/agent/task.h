@@ -14,6 +14,7 @@
 #include "tb/loop.h"
 
 struct dev_task;
+struct dev_card_use;
 typedef void dev_task_fn(struct dev_task *t, void *arg);
 
 struct dev_task {
@@ -22,8 +23,9 @@ struct dev_task {
     uv_timer_t timer;
     uint64_t limit; /* no wait of this task lasts longer, ms of dev_now(); 0: no limit */
     bool cancelled;
-    bool woken;            /* since the last wait */
-    struct dev_task *next; /* in the queue of the lock it waits for */
+    bool woken;                    /* since the last wait */
+    struct dev_task *next;         /* in the queue of the lock it waits for */
+    struct dev_card_use *card_use; /* for whom it asks the card now: dev_card_enter() */
     dev_task_fn *fn, *on_end;
     void *arg;
 };

@@ -15,7 +15,7 @@ struct dialogue { /* one session of a test */
     struct bed *bed;
     struct bed_card *card;
     struct dev_card *dev;
-    struct dev_openssl *openssl;
+    struct dev_tls *tls;
     struct dev_task task;
     const char *server_name;
     unsigned versions, timeout_ms, cancel_ms;
@@ -53,31 +53,34 @@ static int talk(struct dialogue *d, struct dev_channel *ch) {
 
 static void body(struct dev_task *t, void *arg) {
     struct dialogue *d = arg;
-    const struct iotsafe_ref cert = iotsafe_id1(2);
+    const struct iotsafe_ref cert = iotsafe_id1(2), key = iotsafe_id1(1);
     uint8_t *der;
     size_t der_n;
-    struct dev_channel_config cfg = {
+    struct dev_tls_config cfg = {
         .server_name = d->server_name ? d->server_name : "localhost",
         .versions = d->versions,
         .ca_file = d->bed->ca_file,
-        .key_uri = "iotsafe:id=01",
+        .key = &key,
+        .card = d->dev,
     };
     struct dev_stream *s;
     struct dev_channel *ch;
 
-    d->result = dev_card_read_file(d->dev, &cert, &der, &der_n);
+    d->result = dev_card_read_file(d->dev, &cert, &der, &der_n, &d->why);
     if (d->result < 0)
         return;
     cfg.cert = tb_span(der, der_n);
-    d->result = dev_stream_connect(t, d->bed->hub, dev_after(20000), &s);
-    if (d->result == 0) {
-        d->result = dev_channel_openssl(d->openssl, &cfg, s, &ch, &d->why);
-        if (d->result < 0)
-            dev_stream_reset(s);
-    }
+    d->result = dev_tls_new(&cfg, &d->tls, &d->why);
     free(der);
+    if (d->result == 0)
+        d->result = dev_stream_connect(t, d->bed->hub, dev_after(20000), &s);
     if (d->result < 0)
         return;
+    d->result = dev_channel_open(d->tls, s, &ch, &d->why);
+    if (d->result < 0) {
+        dev_stream_reset(s);
+        return;
+    }
     d->result = ch->ops->handshake(ch, dev_after(d->timeout_ms), &d->why);
     if (d->result == 0) {
         ch->ops->info(ch, &d->info);
@@ -94,7 +97,7 @@ static void on_end(struct dev_task *t, void *arg) {
 
     (void)t;
     d->ended = true;
-    dev_openssl_free(d->openssl);
+    dev_tls_free(d->tls);
     dev_card_free(d->dev);
     if (d->cancel_ms)
         uv_close((uv_handle_t *)&d->cancel, NULL);
@@ -111,7 +114,6 @@ static void dialogue_start(struct dialogue *d, struct bed *bed, struct bed_card 
     if (!d->timeout_ms)
         d->timeout_ms = 20000;
     assert_int_equal(dev_card_new(&bed->loop, card->link, NULL, &d->dev, &e), 0);
-    assert_int_equal(dev_openssl_new(d->dev, &d->openssl), 0);
     if (d->cancel_ms) {
         uv_timer_init(&bed->loop, &d->cancel);
         d->cancel.data = d;

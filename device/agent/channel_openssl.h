@@ -1,0 +1,51 @@
+#pragma once
+/* What the files of the OpenSSL channel share: openssl_lib.c (library context, streams as BIOs),
+ * openssl_tls.c (an application's side), channel_openssl.c (a connection). */
+#include <openssl/ssl.h>
+
+#include "channel_stack.h"
+
+/* ---- openssl_lib.c ---- */
+
+/* OpenSSL with the iotsafe provider linked in; one for each set of operations that the card takes
+ * over, shared by counting. */
+struct openssl_lib {
+    OSSL_LIB_CTX *ctx;
+    OSSL_PROVIDER *def, *iotsafe;
+    unsigned offload, refs;
+};
+/* NULL when OpenSSL cannot be set up; its errors are in the queue. offload: bits of DEV_OFFLOAD_…
+ */
+struct openssl_lib *dev_openssl_lib(unsigned offload);
+void dev_openssl_lib_put(struct openssl_lib *lib); /* NULL is a no-op */
+
+/* The stream (borrowed) as a BIO. NULL when out of memory. */
+BIO *dev_openssl_bio(struct dev_stream *s);
+
+/* ---- openssl_tls.c ---- */
+
+struct openssl_tls {
+    struct dev_tls tls;
+    struct openssl_lib *lib;
+    SSL_CTX *ctx;
+    char server_name[256];
+    void (*keylog)(const char *line, void *user);
+    void *keylog_user;
+};
+
+/* ---- channel_openssl.c ---- */
+
+struct openssl_channel {
+    struct dev_channel ch;
+    struct openssl_tls *tls;
+    SSL *ssl;
+    int alert; /* last one received, -1: none */
+};
+
+int dev_openssl_open(struct dev_tls *t, struct dev_stream *stream, struct dev_channel **ret,
+                     struct dev_failure *why);
+
+/* Fills *why from the card's trouble, else the peer's, else OpenSSL's error queue, which is empty
+ * then. c is NULL when there is no connection. */
+void dev_openssl_explain(const struct dev_card_use *use, const struct openssl_channel *c,
+                         struct dev_failure *why, const char *what);

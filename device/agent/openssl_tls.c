@@ -1,0 +1,176 @@
+#include <openssl/decoder.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "channel_openssl.h"
+#include "isp.h"
+#include "ref.h"
+
+/* ---- credentials ---- */
+
+static X509 *take_der(struct openssl_tls *t, const unsigned char **p, struct tb_span all) {
+    X509 *x = X509_new_ex(t->lib->ctx, NULL);
+
+    if (!d2i_X509(&x, p, (long)(all.p + all.n - *p)))
+        return NULL; /* x is freed */
+    return x;
+}
+
+static bool load_ca(struct openssl_tls *t, const struct dev_tls_config *cfg) {
+    const unsigned char *p = cfg->ca.p;
+    X509 *x;
+
+    if (cfg->ca_file)
+        return SSL_CTX_load_verify_file(t->ctx, cfg->ca_file) == 1;
+    while (p < cfg->ca.p + cfg->ca.n) {
+        x = take_der(t, &p, cfg->ca);
+        if (!x)
+            return false;
+        X509_STORE_add_cert(SSL_CTX_get_cert_store(t->ctx), x);
+        X509_free(x);
+    }
+    return true;
+}
+
+static bool load_cert(struct openssl_tls *t, const struct dev_tls_config *cfg) {
+    const unsigned char *p = cfg->cert.p;
+    bool ok = true;
+    X509 *x;
+
+    if (cfg->cert_file)
+        return SSL_CTX_use_certificate_chain_file(t->ctx, cfg->cert_file) == 1;
+    for (size_t i = 0; ok && p < cfg->cert.p + cfg->cert.n; i++) {
+        x = take_der(t, &p, cfg->cert);
+        ok = x && (i == 0 ? SSL_CTX_use_certificate(t->ctx, x)
+                          : SSL_CTX_add1_chain_cert(t->ctx, x)) == 1;
+        X509_free(x);
+    }
+    return ok;
+}
+
+/* A key in the card by a reference that holds the certificate's public key: loading it asks the
+ * card nothing. */
+static EVP_PKEY *key_in_card(struct openssl_tls *t, const struct iotsafe_ref *which) {
+    const struct isp_uri uri = {.has_ref = true, .ref = *which};
+    X509 *cert = SSL_CTX_get0_certificate(t->ctx);
+    char text[ISP_URI_MAX];
+    uint8_t room[ISP_REFERENCE_MAX];
+    struct tb_buf name = tb_buf(text, sizeof text), ref = TB_BUF(room);
+    unsigned char *spki = NULL;
+    const unsigned char *p = room;
+    OSSL_DECODER_CTX *dec;
+    EVP_PKEY *key = NULL;
+    size_t n;
+    int len = cert ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &spki) : 0;
+
+    isp_uri_put(&name, &uri);
+    isp_reference_put(&ref, tb_buf_span(&name), tb_span(spki, len > 0 ? (size_t)len : 0));
+    OPENSSL_free(spki);
+    n = ref.n;
+    dec = OSSL_DECODER_CTX_new_for_pkey(&key, "DER", "IotSafeRef", "EC", 0, t->lib->ctx, NULL);
+    if (!tb_buf_ok(&ref) || !dec || !OSSL_DECODER_from_data(dec, &p, &n)) {
+        EVP_PKEY_free(key);
+        key = NULL;
+    }
+    OSSL_DECODER_CTX_free(dec);
+    return key;
+}
+
+static bool load_key(struct openssl_tls *t, const struct dev_tls_config *cfg) {
+    EVP_PKEY *key;
+    bool ok;
+
+    if (cfg->key_file)
+        return SSL_CTX_use_PrivateKey_file(t->ctx, cfg->key_file, SSL_FILETYPE_PEM) == 1;
+    key = key_in_card(t, cfg->key);
+    ok = key && SSL_CTX_use_PrivateKey(t->ctx, key) == 1;
+    EVP_PKEY_free(key);
+    return ok;
+}
+
+/* ---- an application's side ---- */
+
+static void on_keylog(const SSL *ssl, const char *line) {
+    struct openssl_channel *c = SSL_get_app_data(ssl);
+
+    c->tls->keylog(line, c->tls->keylog_user);
+}
+
+static bool set_versions(struct openssl_tls *t, unsigned versions) {
+    int min = versions & DEV_TLS12 ? TLS1_2_VERSION : TLS1_3_VERSION;
+    int max = versions & DEV_TLS13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+
+    return SSL_CTX_set_min_proto_version(t->ctx, min) == 1 &&
+           SSL_CTX_set_max_proto_version(t->ctx, max) == 1;
+}
+
+static int set_up(struct openssl_tls *t, const struct dev_tls_config *cfg,
+                  const struct dev_card_use *use, struct dev_failure *why) {
+    const char *what = NULL, *file = NULL;
+    char name[300];
+
+    t->lib = dev_openssl_lib(0);
+    if (t->lib)
+        t->ctx = SSL_CTX_new_ex(t->lib->ctx, NULL, TLS_client_method());
+    if (!t->ctx || !set_versions(t, cfg->versions)) {
+        what = "tls";
+    } else if (!load_ca(t, cfg)) {
+        what = "CA certificate";
+        file = cfg->ca_file;
+    } else if (!load_cert(t, cfg)) {
+        what = "own certificate";
+        file = cfg->cert_file;
+    } else if (!load_key(t, cfg)) {
+        what = "private key";
+        file = cfg->key_file;
+    }
+    if (what) {
+        snprintf(name, sizeof name, "%s%s%.200s", what, file ? " " : "", file ? file : "");
+        dev_openssl_explain(use, NULL, why, name);
+        return TB_ECRYPTO;
+    }
+    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(t->ctx, SSL_MODE_NO_AUTO_CHAIN | SSL_MODE_RELEASE_BUFFERS);
+    if (cfg->keylog)
+        SSL_CTX_set_keylog_callback(t->ctx, on_keylog);
+    t->keylog = cfg->keylog;
+    t->keylog_user = cfg->keylog_user;
+    snprintf(t->server_name, sizeof t->server_name, "%s", cfg->server_name);
+    return 0;
+}
+
+static void op_free(struct dev_tls *tls) {
+    struct openssl_tls *t = (struct openssl_tls *)tls;
+
+    SSL_CTX_free(t->ctx);
+    dev_openssl_lib_put(t->lib);
+    ERR_clear_error();
+    free(t);
+}
+
+static const struct dev_tls_ops ops = {dev_openssl_open, op_free};
+
+int dev_tls_openssl(const struct dev_tls_config *cfg, struct dev_card_use *use,
+                    struct dev_tls **ret, struct dev_failure *why) {
+    struct openssl_tls *t = calloc(1, sizeof *t);
+    int r;
+
+    if (!t)
+        abort();
+    t->tls.ops = &ops;
+    if (cfg->versions & DEV_DTLS12 || cfg->psk_identity || cfg->offload || cfg->resume) {
+        dev_fail(why, "tls: not in this version");
+        free(t);
+        return TB_EPARSE;
+    }
+    ERR_clear_error();
+    r = set_up(t, cfg, use, why);
+    if (r < 0) {
+        op_free(&t->tls);
+        return r;
+    }
+    *ret = &t->tls;
+    return 0;
+}
