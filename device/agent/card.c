@@ -195,11 +195,13 @@ static int no_card(int r, const char *text, char *err, size_t cap) {
     return r;
 }
 
-static int acquire(void *user, const char *reader, struct iotsafe **ret, char *err, size_t cap) {
+static int acquire(void *user, void *slots_card, const char *reader, struct iotsafe **ret,
+                   char *err, size_t cap) {
     struct dev_card_use *use = dev_card_current();
     int r;
 
     (void)user;
+    (void)slots_card; /* no slots are given out yet */
     if (*reader) {
         snprintf(err, cap, "this device has one card, not one called %s", reader);
         return IOTSAFE_E_ABSENT;

@@ -160,7 +160,7 @@ static void run_hosted(struct isp_provider *prov, const char *reader, const stru
     const struct isp_host *host = &prov->card.host;
     struct iotsafe *client;
 
-    o->r = host->acquire(host->user, reader, &client, o->text, sizeof o->text);
+    o->r = host->acquire(host->user, NULL, reader, &client, o->text, sizeof o->text);
     if (o->r < 0) {
         o->reason = ISP_R_TRANSPORT;
         return;

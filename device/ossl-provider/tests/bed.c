@@ -10,12 +10,14 @@
 
 #include "ref.h"
 
-static int acquire(void *user, const char *reader, struct iotsafe **ret, char *err, size_t cap) {
+static int acquire(void *user, void *card, const char *reader, struct iotsafe **ret, char *err,
+                   size_t cap) {
     struct isp_bed *bed = user;
     size_t i = strcmp(reader, "b") == 0;
     struct iotsafe_transport *t;
     int r;
 
+    (void)card;
     if (!i && reader[0]) {
         snprintf(err, cap, "no reader %s", reader);
         return IOTSAFE_E_ABSENT;
@@ -43,7 +45,7 @@ static void release(void *user, struct iotsafe *client, int result) {
 
 struct isp_bed *isp_bed_new(void) {
     struct isp_bed *bed = calloc(1, sizeof *bed);
-    const struct isp_host host = {acquire, release, bed};
+    const struct isp_host host = {.acquire = acquire, .release = release, .user = bed};
     int ok;
 
     assert(bed);
