@@ -24,7 +24,8 @@ static const struct tb_cli cli = {
     .program = "iot-hub credential",
     .args_doc = "list [WHICH] | show WHICH | revoke WHICH | suspend WHICH | resume WHICH",
     .doc = "Looks at credentials and changes their state."
-           "\vWHICH is a device id, an ICCID, or at least eight digits of a fingerprint. Revoked "
+           "\vWHICH is a device id, an ICCID, a PSK identity, or at least eight digits of a "
+           "fingerprint. Revoked "
            "is for ever, suspended until"
            " resumed. A running hub sees the change at once and ends sessions that are not allowed "
            "any more.",
@@ -33,7 +34,7 @@ static const struct tb_cli cli = {
 
 static int print_line(const struct hub_credential *c, void *user) {
     const struct options *o = user;
-    char until[32];
+    char until[32] = "-";
     time_t t = (time_t)c->not_after;
     struct tm tm;
 
@@ -45,11 +46,13 @@ static int print_line(const struct hub_credential *c, void *user) {
         json_decref(j);
         return 0;
     }
-    strftime(until, sizeof until, "%F", gmtime_r(&t, &tm));
-    printf("%-24s %-10s until %s  ", c->device, hub_cred_state_name(c->state), until);
+    if (c->kind == HUB_CRED_X509)
+        strftime(until, sizeof until, "%F", gmtime_r(&t, &tm));
+    printf("%-24s %-4s %-10s until %-10s  ", c->device, hub_cred_kind_name(c->kind),
+           hub_cred_state_name(c->state), until);
     for (size_t i = 0; i < 8; i++)
         printf("%02x", c->fp[i]);
-    printf("…  %s\n", c->subject);
+    printf("…  %s\n", c->kind == HUB_CRED_PSK ? c->psk_identity : c->subject);
     return 0;
 }
 

@@ -20,7 +20,8 @@ static const struct tb_opt options[] = {
 static const struct tb_cli cli = {
     .program = "iot-hub import",
     .args_doc = "FILE…",
-    .doc = "Takes cards, devices and certificates into the registry: the output of \"sim-card "
+    .doc = "Takes cards, devices, certificates and pre-shared keys into the registry: the output "
+           "of \"sim-card "
            "personalise\"."
            "\vA file is taken as a whole or not at all, and may be imported again. - is the "
            "standard input. A running hub"
@@ -53,8 +54,8 @@ static void print(const char *file, const struct hub_import_report *r, bool json
            r->unchanged);
     if (r->skipped > 0)
         fprintf(stderr,
-                "iot-hub import: note: %u pre-shared keys left out, this hub has no listener for "
-                "them\n",
+                "iot-hub import: note: %u pre-shared keys left out, the file does not have their "
+                "values: make it with \"sim-card personalise --export-secrets\"\n",
                 r->skipped);
     if (r->untrusted > 0)
         fprintf(stderr,

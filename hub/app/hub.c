@@ -21,6 +21,14 @@ json_t *hub_json_hex(const uint8_t *p, size_t n) {
     return json_stringn(text, out.n);
 }
 
+char *hub_identity_text(const struct hub_credential *c, char dst[HUB_IDENTITY_TEXT]) {
+    if (c->kind == HUB_CRED_PSK)
+        snprintf(dst, HUB_IDENTITY_TEXT, "psk:%s", c->psk_identity);
+    else
+        snprintf(dst, HUB_IDENTITY_TEXT, "x509:%s", c->device);
+    return dst;
+}
+
 static json_t *text_of(struct tb_span s) {
     return json_stringn_nocheck((const char *)s.p, s.n);
 }

@@ -52,7 +52,11 @@ unsigned hub_recheck(struct hub *h);
 
 /* Lower-case hex, as sha256sum prints it. */
 json_t *hub_json_hex(const uint8_t *p, size_t n);
-json_t *hub_json_credential(const struct hub_credential *c);
+json_t *hub_json_credential(const struct hub_credential *c); /* never its secret */
+
+/* "x509:DEVICE" or "psk:IDENTITY": who a peer is in events. Returns dst. */
+enum { HUB_IDENTITY_TEXT = HUB_PSK_IDENTITY_MAX + 8 };
+char *hub_identity_text(const struct hub_credential *c, char dst[HUB_IDENTITY_TEXT]);
 
 /* To all credentials that which names and the step is possible for: to the new state, with event
  * "credential". Returns how many changed; TB_ENOTFOUND when which names nothing, TB_ESTATE when
@@ -65,6 +69,7 @@ int hub_change_state(struct hub *h, struct hub_registry *r, const char *which,
 /* Subcommands; argv[0] is their name. Return the exit code. */
 int hub_cmd_ca(int argc, char **argv);
 int hub_cmd_import(int argc, char **argv);
+int hub_cmd_add_psk(int argc, char **argv);
 int hub_cmd_credential(int argc, char **argv);
 
 /* Opens the registry in state (NULL: complains about --state), else ends the process with status 1

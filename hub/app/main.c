@@ -52,6 +52,7 @@ static const struct tb_cli cli = {
            "\vOther commands, each with --help:\n"
            "  iot-hub ca init|issue|add|trust|distrust|show   certificate authorities\n"
            "  iot-hub import FILE                             cards from the factory\n"
+           "  iot-hub add-psk IDENTITY                        a pre-shared key\n"
            "  iot-hub credential list|revoke|suspend|resume   what a device may connect with\n"
            "Without --ctl the control socket is DIR/ctl.",
     .opts = options,
@@ -69,7 +70,7 @@ static void allow_descriptors(void) {
 
 /* What parsing alone does not find. 0, or the exit code. */
 static int check(const struct hub_options *opt, const struct tb_strv *args) {
-    static const char *const commands[] = {"ca", "import", "credential", NULL};
+    static const char *const commands[] = {"ca", "import", "add-psk", "credential", NULL};
     const bool json = opt->common.log_format && strcmp(opt->common.log_format, "json") == 0;
     struct tb_error e = {0};
 
@@ -129,8 +130,10 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*fn)(int argc, char **argv);
-    } commands[] = {
-        {"ca", hub_cmd_ca}, {"import", hub_cmd_import}, {"credential", hub_cmd_credential}};
+    } commands[] = {{"ca", hub_cmd_ca},
+                    {"import", hub_cmd_import},
+                    {"add-psk", hub_cmd_add_psk},
+                    {"credential", hub_cmd_credential}};
 
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(argv[1], commands[i].name) == 0)

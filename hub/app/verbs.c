@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 
 #include "app/hub.h"
+#include "tb/hex.h"
 #include "tb/log.h"
 
 static const char *text_member(const json_t *request, const char *key) {
@@ -18,11 +19,20 @@ static int wanted(struct tb_error *e, const char *what) {
 }
 
 json_t *hub_json_credential(const struct hub_credential *c) {
-    return json_pack(
-        "{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:I, s:I}", "device", c->device, "iccid", c->iccid,
-        "state", hub_cred_state_name(c->state), "fingerprint", hub_json_hex(c->fp, HUB_FP_SIZE),
-        "spki", hub_json_hex(c->spki_hash, HUB_FP_SIZE), "subject", c->subject, "issuer", c->issuer,
-        "not_before", (json_int_t)c->not_before, "not_after", (json_int_t)c->not_after);
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:o}", "kind", hub_cred_kind_name(c->kind), "device",
+                  c->device, "iccid", c->iccid, "state", hub_cred_state_name(c->state),
+                  "fingerprint", hub_json_hex(c->fp, HUB_FP_SIZE));
+    json_t *more = c->kind == HUB_CRED_PSK
+                       ? json_pack("{s:s}", "identity", c->psk_identity)
+                       : json_pack("{s:o, s:s, s:s, s:I, s:I}", "spki",
+                                   hub_json_hex(c->spki_hash, HUB_FP_SIZE), "subject", c->subject,
+                                   "issuer", c->issuer, "not_before", (json_int_t)c->not_before,
+                                   "not_after", (json_int_t)c->not_after);
+
+    json_object_update(o, more);
+    json_decref(more);
+    return o;
 }
 
 static int running(const struct hub *h, struct tb_error *e) {
@@ -101,9 +111,12 @@ static int add_credential(const struct hub_credential *c, void *user) {
 }
 
 static const char *which_of(const json_t *request) {
-    const char *device = text_member(request, "device"), *fp = text_member(request, "fingerprint");
+    static const char *const keys[] = {"device", "fingerprint", "iccid", "identity"};
+    const char *which = NULL;
 
-    return device ? device : fp ? fp : text_member(request, "iccid");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && !which; i++)
+        which = text_member(request, keys[i]);
+    return which;
 }
 
 static int verb_credentials(struct tb_ctl_call *call, const json_t *request, json_t *reply,
@@ -121,29 +134,55 @@ static int verb_credentials(struct tb_ctl_call *call, const json_t *request, jso
                : 0;
 }
 
+static int add_certificate(struct hub *h, const json_t *request, const char *device, bool *ret,
+                           struct tb_error *e) {
+    const char *pem = text_member(request, "certificate");
+    BIO *b = pem ? BIO_new_mem_buf(pem, -1) : NULL;
+    X509 *cert = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+    int err;
+
+    BIO_free(b);
+    if (!cert)
+        return wanted(e, "\"certificate\" is not a certificate in PEM");
+    err = hub_registry_add(h->registry, device, text_member(request, "iccid"),
+                           text_member(request, "imsi"), cert, "ctl", ret, e);
+    X509_free(cert);
+    return err;
+}
+
+static int add_psk(struct hub *h, const json_t *request, const char *device, bool *ret,
+                   struct tb_error *e) {
+    const char *hex = text_member(request, "secret");
+    uint8_t secret[HUB_PSK_MAX];
+    struct tb_buf out = TB_BUF(secret);
+    int err;
+
+    if (!hex || tb_hex_decode_loose(tb_span_str(hex), &out) < 0)
+        return wanted(e, "\"secret\": 1 to 64 bytes in hex are wanted");
+    err = hub_registry_add_psk(h->registry, device, text_member(request, "iccid"),
+                               text_member(request, "imsi"), text_member(request, "identity"),
+                               tb_buf_span(&out), "ctl", ret, e);
+    tb_wipe(secret, sizeof secret);
+    return err;
+}
+
 static int verb_add(struct tb_ctl_call *call, const json_t *request, json_t *reply,
                     struct tb_error *e, void *user) {
-    struct hub *h = user;
-    const char *device = text_member(request, "device"), *pem = text_member(request, "certificate");
-    const char *iccid = text_member(request, "iccid");
-    BIO *b;
-    X509 *cert;
+    const char *device = text_member(request, "device");
+    const char *identity = text_member(request, "identity");
     bool added;
     int err;
 
     (void)call;
     if (!device)
-        device = iccid;
-    if (!device || !pem)
-        return wanted(e, "\"certificate\" (PEM) and \"device\" or \"iccid\" are wanted");
-    b = BIO_new_mem_buf(pem, -1);
-    cert = PEM_read_bio_X509(b, NULL, NULL, NULL);
-    BIO_free(b);
-    if (!cert)
-        return wanted(e, "\"certificate\" is not a certificate in PEM");
-    err = hub_registry_add(h->registry, device, iccid, text_member(request, "imsi"), cert, "ctl",
-                           &added, e);
-    X509_free(cert);
+        device = text_member(request, "iccid");
+    if (!device)
+        device = identity;
+    if (!device || !identity == !json_object_get(request, "certificate"))
+        return wanted(e, "\"certificate\" (PEM), or \"identity\" and \"secret\" (hex) of a "
+                         "pre-shared key, and \"device\" or \"iccid\" are wanted");
+    err = identity ? add_psk(user, request, device, &added, e)
+                   : add_certificate(user, request, device, &added, e);
     if (err < 0)
         return err;
     json_object_set_new(reply, "device", json_string(device));
@@ -233,7 +272,7 @@ static int change(struct hub *h, const json_t *request, json_t *reply, enum hub_
     if (running(h, e) < 0)
         return TB_ESTATE;
     if (!which)
-        return wanted(e, "\"device\", \"fingerprint\" or \"iccid\" is wanted");
+        return wanted(e, "\"device\", \"fingerprint\", \"iccid\" or \"identity\" is wanted");
     n = hub_change_state(h, h->registry, which, to, "ctl", reason ? reason : "operator", &kicked,
                          e);
     if (n < 0)
@@ -355,13 +394,18 @@ const struct tb_ctl_verb hub_verbs[] = {
     {"state", "addresses, broker, how many connections", verb_state},
     {"counters", "handshakes by version and cause of refusal, MQTT traffic, CPU time",
      verb_counters},
-    {"credentials", "[device|iccid|fingerprint]: what the registry knows", verb_credentials},
-    {"add", "certificate (PEM), device and/or iccid, [imsi]: one credential", verb_add},
+    {"credentials", "[device|iccid|fingerprint|identity]: what the registry knows",
+     verb_credentials},
+    {"add",
+     "certificate (PEM), or identity and secret (hex); device and/or iccid, [imsi]: one credential",
+     verb_add},
     {"import", "file, or cards as in that file: a batch, all or nothing", verb_import},
-    {"revoke", "device|iccid|fingerprint, [reason]: for ever; live sessions end", verb_revoke},
-    {"suspend", "device|iccid|fingerprint, [reason]: until \"resume\"; live sessions end",
+    {"revoke", "device|iccid|fingerprint|identity, [reason]: for ever; live sessions end",
+     verb_revoke},
+    {"suspend", "device|iccid|fingerprint|identity, [reason]: until \"resume\"; live sessions end",
      verb_suspend},
-    {"resume", "device|iccid|fingerprint: a suspended credential is active again", verb_resume},
+    {"resume", "device|iccid|fingerprint|identity: a suspended credential is active again",
+     verb_resume},
     {"sessions", "who is connected", verb_sessions},
     {"publish", "device or topic, payload, [retain]: to a device; says whether somebody subscribes",
      verb_publish},

@@ -48,6 +48,10 @@ int hub_cred_state_parse(const char *name, enum hub_cred_state *ret) {
     return TB_ESTORE;
 }
 
+const char *hub_cred_kind_name(enum hub_cred_kind k) {
+    return k == HUB_CRED_PSK ? "psk" : "x509";
+}
+
 bool hub_device_id_ok(const char *id) {
     size_t n = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-");
 
@@ -61,7 +65,7 @@ void hub_column_text(sqlite3_stmt *s, int column, char *dst, size_t cap) {
 }
 
 int hub_credential_read(sqlite3_stmt *s, struct hub_credential *ret) {
-    char state[16];
+    char state[16], kind[8];
 
     if (sqlite3_column_bytes(s, 1) != HUB_FP_SIZE || sqlite3_column_bytes(s, 2) != HUB_FP_SIZE)
         return TB_ESTORE;
@@ -75,6 +79,9 @@ int hub_credential_read(sqlite3_stmt *s, struct hub_credential *ret) {
     hub_column_text(s, 7, state, sizeof state);
     ret->not_before = sqlite3_column_int64(s, 8);
     ret->not_after = sqlite3_column_int64(s, 9);
+    hub_column_text(s, 10, kind, sizeof kind);
+    ret->kind = strcmp(kind, "psk") == 0 ? HUB_CRED_PSK : HUB_CRED_X509;
+    hub_column_text(s, 11, ret->psk_identity, sizeof ret->psk_identity);
     return hub_cred_state_parse(state, &ret->state);
 }
 
@@ -187,7 +194,7 @@ static int settle(struct hub_registry *r, int64_t credential, enum hub_cred_stat
                        "INSERT OR IGNORE INTO revocation(ca_id, serial, ts, reason)"
                        " SELECT ca.id, c.serial, ?, ? FROM credential c LEFT JOIN ca ON ca.subject "
                        "= c.issuer"
-                       " WHERE c.id = ?",
+                       " WHERE c.id = ? AND c.kind = 'x509'",
                        "isi", now, cause, credential) < 0)
             return TB_ESTORE;
         break;
@@ -270,7 +277,8 @@ int hub_registry_each(struct hub_registry *r, const char *which, hub_credential_
     err = hub_db_prepare(r, &s, NULL,
                          "SELECT " CREDENTIAL_COLUMNS
                          " FROM credential WHERE ?1 IS NULL OR device_id = ?1"
-                         " OR card_iccid = ?1 OR (?2 <> '' AND substr(hex(fp), 1, length(?2)) = "
+                         " OR card_iccid = ?1 OR psk_identity = ?1 OR (?2 <> '' AND "
+                         "substr(hex(fp), 1, length(?2)) = "
                          "upper(?2)) ORDER BY id",
                          "ss", which, hex);
     if (err < 0)

@@ -115,6 +115,15 @@ static int settle_device(struct hub_registry *r, const char *device, const char 
                       "ssi", device, iccid, tb_clock_wall_ms());
 }
 
+int hub_registry_settle_owner(struct hub_registry *r, const char *device, const char *iccid,
+                              const char *imsi, struct tb_error *e) {
+    int err = iccid ? settle_card(r, iccid, imsi, e) : 0;
+
+    if (err >= 0)
+        err = settle_device(r, device, iccid, e);
+    return err < 0 ? err : 0;
+}
+
 /* Inside a transaction. */
 static int add(struct hub_registry *r, const char *device, const char *iccid, const char *imsi,
                X509 *cert, const char *actor, bool *ret_added, struct tb_error *e) {
@@ -125,9 +134,7 @@ static int add(struct hub_registry *r, const char *device, const char *iccid, co
     assert(device);
     if (gather(cert, &f) < 0)
         return tb_error_set(e, TB_ECRYPTO, NULL, 0, "certificate: its public key cannot be read");
-    err = iccid ? settle_card(r, iccid, imsi, e) : 0;
-    if (err >= 0)
-        err = settle_device(r, device, iccid, e);
+    err = hub_registry_settle_owner(r, device, iccid, imsi, e);
     if (err < 0)
         return err;
     err = hub_registry_lookup(r, f.fp, &known);
@@ -155,7 +162,7 @@ static int add(struct hub_registry *r, const char *device, const char *iccid, co
     return 0;
 }
 
-static int finish(struct hub_registry *r, int err, struct tb_error *e) {
+int hub_registry_finish(struct hub_registry *r, int err, struct tb_error *e) {
     if (err < 0) {
         hub_db_rollback(r);
         hub_registry_forget(r); /* a lookup inside may have remembered what is now undone */
@@ -169,7 +176,9 @@ int hub_registry_add(struct hub_registry *r, const char *device, const char *icc
                      struct tb_error *e) {
     int err = hub_db_begin(r, true, e);
 
-    return err < 0 ? err : finish(r, add(r, device, iccid, imsi, cert, actor, ret_added, e), e);
+    return err < 0
+               ? err
+               : hub_registry_finish(r, add(r, device, iccid, imsi, cert, actor, ret_added, e), e);
 }
 
 static int trust_one(const struct hub_ca *ca, void *user) {
@@ -224,26 +233,17 @@ static int at(const struct import *in, int err, struct tb_error *e, size_t card,
     return tb_error_set(e, err, in->file, 0, "cards[%zu]%s: %.400s", card, place, why);
 }
 
-static int import_credential(struct import *in, const json_t *card, const json_t *cred,
-                             struct tb_error *e) {
-    const char *kind = json_string_value(json_object_get(cred, "kind"));
+struct owner {
+    const char *device, *iccid, *imsi;
+};
+
+static int import_certificate(struct import *in, const struct owner *o, const json_t *cred,
+                              bool *ret_added, struct tb_error *e) {
     const char *pem = json_string_value(json_object_get(cred, "certificate"));
     const char *hex = json_string_value(json_object_get(cred, "fingerprint"));
-    const char *iccid = json_string_value(json_object_get(card, "iccid"));
-    const char *device = json_string_value(json_object_get(card, "device"));
-    bool added = false;
-    X509 *cert;
+    X509 *cert = pem ? parse_pem(pem) : NULL;
     int err;
 
-    if (kind && strcmp(kind, "psk") == 0) {
-        in->report.skipped++;
-        return 0;
-    }
-    if (!kind || strcmp(kind, "x509") != 0)
-        return tb_error_set(e, TB_EUNSUP, NULL, 0,
-                            "kind: \"x509\" or \"psk\" is wanted, this is %s",
-                            kind ? kind : "missing");
-    cert = pem ? parse_pem(pem) : NULL;
     if (!cert)
         return tb_error_set(e, TB_EPARSE, NULL, 0, "certificate: a certificate in PEM is wanted");
     if (hex && !fingerprint_says(cert, hex)) {
@@ -251,13 +251,58 @@ static int import_credential(struct import *in, const json_t *card, const json_t
         return tb_error_set(e, TB_EPARSE, NULL, 0,
                             "fingerprint: not the SHA-256 of the certificate");
     }
-    err = add(in->r, device ? device : iccid, iccid,
-              json_string_value(json_object_get(card, "imsi")), cert, in->actor, &added, e);
-    if (err == 0) {
-        (*(added ? &in->report.added : &in->report.unchanged))++;
+    err = add(in->r, o->device, o->iccid, o->imsi, cert, in->actor, ret_added, e);
+    if (err == 0)
         in->report.untrusted += !is_trusted(in->store, cert);
-    }
     X509_free(cert);
+    return err;
+}
+
+static int import_psk(struct import *in, const struct owner *o, const json_t *cred, bool *ret_added,
+                      struct tb_error *e) {
+    const char *identity = json_string_value(json_object_get(cred, "identity"));
+    const char *hex = json_string_value(json_object_get(cred, "secret"));
+    uint8_t secret[HUB_PSK_MAX];
+    struct tb_buf out = TB_BUF(secret);
+    int err;
+
+    if (!identity)
+        return tb_error_set(e, TB_EPARSE, NULL, 0, "identity: a text is wanted");
+    if (!hex || tb_hex_decode_loose(tb_span_str(hex), &out) < 0)
+        return tb_error_set(e, TB_EPARSE, NULL, 0, "secret: 1 to %d bytes in hex are wanted",
+                            HUB_PSK_MAX);
+    err = hub_psk_add(in->r, o->device, o->iccid, o->imsi, identity, tb_buf_span(&out), in->actor,
+                      ret_added, e);
+    tb_wipe(secret, sizeof secret);
+    return err;
+}
+
+static int import_credential(struct import *in, const json_t *card, const json_t *cred,
+                             struct tb_error *e) {
+    const char *kind = json_string_value(json_object_get(cred, "kind"));
+    struct owner o = {.device = json_string_value(json_object_get(card, "device")),
+                      .iccid = json_string_value(json_object_get(card, "iccid")),
+                      .imsi = json_string_value(json_object_get(card, "imsi"))};
+    bool added = false;
+    int err;
+
+    if (!o.device)
+        o.device = o.iccid;
+    if (kind && strcmp(kind, "psk") == 0) {
+        if (!json_object_get(cred, "secret")) {
+            in->report.skipped++;
+            return 0;
+        }
+        err = import_psk(in, &o, cred, &added, e);
+    } else if (kind && strcmp(kind, "x509") == 0) {
+        err = import_certificate(in, &o, cred, &added, e);
+    } else {
+        return tb_error_set(e, TB_EUNSUP, NULL, 0,
+                            "kind: \"x509\" or \"psk\" is wanted, this is %s",
+                            kind ? kind : "missing");
+    }
+    if (err == 0)
+        (*(added ? &in->report.added : &in->report.unchanged))++;
     return err;
 }
 
@@ -315,7 +360,7 @@ int hub_registry_import(struct hub_registry *r, const json_t *batch, const char 
             if (err < 0)
                 break;
         }
-        err = finish(r, err, e);
+        err = hub_registry_finish(r, err, e);
     }
     X509_STORE_free(in.store);
     if (err == 0)

@@ -6,8 +6,10 @@
 
 struct hub_registry {
     sqlite3 *db;
-    sqlite3_stmt *by_fp, *data_version;
-    char *touch_file;
+    sqlite3_stmt *by_fp, *wrapped, *data_version;
+    char *touch_file, *psk_file;
+    uint8_t kek[32]; /* from psk_file, when has_kek */
+    bool has_kek;
     int64_t seen_version; /* of PRAGMA data_version */
     uint64_t generation;
     struct hub_credential **cache; /* open addressing by fingerprint, CACHE_SLOTS of them */
@@ -36,9 +38,30 @@ void hub_registry_forget(struct hub_registry *r);
 
 /* Columns of CREDENTIAL_COLUMNS, in that order. */
 #define CREDENTIAL_COLUMNS                                                                         \
-    "id, fp, spki_hash, device_id, card_iccid, subject, issuer, state, not_before, not_after"
+    "id, fp, spki_hash, device_id, card_iccid, subject, issuer, state, not_before, not_after, "    \
+    "kind, "                                                                                       \
+    "psk_identity"
 int hub_credential_read(sqlite3_stmt *s, struct hub_credential *ret) TB_CHECKED;
 int hub_cred_state_parse(const char *name, enum hub_cred_state *ret) TB_CHECKED;
+
+/* Compares in constant time what is stored with secret: 1 the same, 0 another, or negative. */
+int hub_psk_is(struct hub_registry *r, const struct hub_credential *c, struct tb_span secret,
+               struct tb_error *e) TB_CHECKED;
+/* Wraps secret; *ret_n of HUB_PSK_WRAPPED_MAX bytes. Makes the key that wraps when there is none.
+ */
+enum { HUB_PSK_WRAPPED_MAX = HUB_PSK_MAX + 8 };
+int hub_psk_wrap(struct hub_registry *r, struct tb_span secret, uint8_t ret[HUB_PSK_WRAPPED_MAX],
+                 size_t *ret_n, struct tb_error *e) TB_CHECKED;
+void hub_psk_fingerprint(struct tb_span identity, uint8_t ret[HUB_FP_SIZE]);
+
+/* Import: inside a transaction. The card (NULL: none) and the device exist afterwards. */
+int hub_registry_settle_owner(struct hub_registry *r, const char *device, const char *iccid,
+                              const char *imsi, struct tb_error *e) TB_CHECKED;
+int hub_psk_add(struct hub_registry *r, const char *device, const char *iccid, const char *imsi,
+                const char *identity, struct tb_span secret, const char *actor, bool *ret_added,
+                struct tb_error *e) TB_CHECKED;
+/* Commits when err is good, else rolls back and returns err. */
+int hub_registry_finish(struct hub_registry *r, int err, struct tb_error *e) TB_CHECKED;
 
 /* Copies a column's text, cut to cap - 1 bytes; "" for NULL. */
 void hub_column_text(sqlite3_stmt *s, int column, char *dst, size_t cap);

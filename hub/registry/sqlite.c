@@ -12,7 +12,7 @@
 #include "tb/log.h"
 
 enum {
-    SCHEMA_VERSION = 1,
+    SCHEMA_VERSION = 2,
     APPLICATION_ID = 0x494F5448 /* "IOTH" */,
     BUSY_MS = 2000,
     BUSY_SHORT_MS = 20
@@ -20,7 +20,7 @@ enum {
 
 /* Names as in the larger design: what is not here yet (batches, enrolment nonces, the audit chain)
  * fits in beside it. */
-static const char schema[] =
+static const char schema_1[] =
     "CREATE TABLE card(iccid TEXT PRIMARY KEY, imsi TEXT, created INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE device(id TEXT PRIMARY KEY, card_iccid TEXT REFERENCES card(iccid),"
     " created INTEGER NOT NULL) WITHOUT ROWID;"
@@ -49,6 +49,15 @@ static const char schema[] =
     "NULL,"
     " reason TEXT NOT NULL);"
     "CREATE UNIQUE INDEX revocation_once ON revocation(ca_id, serial);";
+
+/* Pre-shared keys: fp is the SHA-256 of the identity, psk_wrapped the secret under psk.key. */
+static const char schema_2[] = "ALTER TABLE credential ADD COLUMN psk_identity TEXT;"
+                               "ALTER TABLE credential ADD COLUMN psk_wrapped BLOB;"
+                               "CREATE UNIQUE INDEX credential_psk ON credential(psk_identity) "
+                               "WHERE psk_identity IS NOT NULL;";
+
+/* A registry of version n becomes one of version n + 1 by upgrades[n]; a new file starts at 0. */
+static const char *const upgrades[SCHEMA_VERSION] = {schema_1, schema_2};
 
 int hub_db_error(struct hub_registry *r, struct tb_error *e) {
     return tb_error_set(e, TB_ESTORE, NULL, 0, "registry: %s", sqlite3_errmsg(r->db));
@@ -158,7 +167,8 @@ static int pragma_int(struct hub_registry *r, const char *sql, int64_t *ret, str
     return err;
 }
 
-/* Makes the tables in a new file; refuses a file of a later release. */
+/* Makes the tables in a new file, brings an older one up to date; refuses a file of a later
+ * release. All in one transaction: a crash leaves the old one. */
 static int settle_schema(struct hub_registry *r, const char *path, struct tb_error *e) {
     int64_t version = 0;
     char sql[128];
@@ -171,13 +181,12 @@ static int settle_schema(struct hub_registry *r, const char *path, struct tb_err
         err = tb_error_set(e, TB_EUNSUP, path, 0,
                            "made by a later release (schema %lld, this one knows %d)",
                            (long long)version, SCHEMA_VERSION);
-    if (err == 0 && version == 0) {
-        snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d",
-                 APPLICATION_ID, SCHEMA_VERSION);
-        err = hub_db_exec(r, schema, e);
-        if (err == 0)
-            err = hub_db_exec(r, sql, e);
-    }
+    snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d", APPLICATION_ID,
+             SCHEMA_VERSION);
+    for (int64_t v = version; v < SCHEMA_VERSION && err == 0; v++)
+        err = hub_db_exec(r, upgrades[v], e);
+    if (version < SCHEMA_VERSION && err == 0)
+        err = hub_db_exec(r, sql, e);
     if (err < 0) {
         hub_db_rollback(r);
         return err;
@@ -185,21 +194,36 @@ static int settle_schema(struct hub_registry *r, const char *path, struct tb_err
     return hub_db_commit(r, e);
 }
 
-static int open_db(struct hub_registry *r, const char *path, struct tb_error *e) {
+/* A reader changes nothing: what is there has to be of this release. */
+static int check_schema(struct hub_registry *r, const char *path, struct tb_error *e) {
+    int64_t version = 0;
+    int err = pragma_int(r, "PRAGMA user_version", &version, e);
+
+    if (err == 0 && version != SCHEMA_VERSION)
+        err = tb_error_set(e, TB_EUNSUP, path, 0,
+                           version < SCHEMA_VERSION
+                               ? "of an earlier release: start iot-hub on it once"
+                               : "made by a later release");
+    return err;
+}
+
+static int open_db(struct hub_registry *r, const char *path, bool reader, struct tb_error *e) {
+    const int how = reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     int err;
 
-    if (sqlite3_open_v2(path, &r->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                        NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(path, &r->db, how | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         return tb_error_set(e, TB_ESTORE, path, 0, "%s",
                             r->db ? sqlite3_errmsg(r->db) : "out of memory");
     sqlite3_busy_timeout(r->db, BUSY_MS);
-    err = hub_db_exec(r, "PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON", e);
+    err = reader ? 0 : hub_db_exec(r, "PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON", e);
     if (err == 0)
-        err = settle_schema(r, path, e);
+        err = reader ? check_schema(r, path, e) : settle_schema(r, path, e);
     if (err == 0)
         err = hub_db_prepare(r, &r->by_fp, e,
                              "SELECT " CREDENTIAL_COLUMNS " FROM credential WHERE fp = ?", "");
+    if (err == 0)
+        err = hub_db_prepare(r, &r->wrapped, e, "SELECT psk_wrapped FROM credential WHERE id = ?",
+                             "");
     if (err == 0)
         err = hub_db_prepare(r, &r->data_version, e, "PRAGMA data_version", "");
     if (err < 0 && !e->file[0])
@@ -244,17 +268,19 @@ static int make_folder(const char *dir, struct tb_error *e) {
     }
 }
 
-int hub_registry_open(const char *dir, struct hub_registry **ret, struct tb_error *e) {
+static int open_registry(const char *dir, bool reader, struct hub_registry **ret,
+                         struct tb_error *e) {
     struct hub_registry *r = calloc(1, sizeof *r);
     char *path = NULL;
-    int err = -ENOMEM;
+    int err;
 
     if (!r || asprintf(&path, "%s/registry.db", dir) < 0 ||
-        asprintf(&r->touch_file, "%s/changed", dir) < 0)
+        asprintf(&r->touch_file, "%s/changed", dir) < 0 ||
+        asprintf(&r->psk_file, "%s/psk.key", dir) < 0)
         abort();
-    err = make_folder(dir, e);
+    err = reader ? 0 : make_folder(dir, e);
     if (err == 0)
-        err = open_db(r, path, e);
+        err = open_db(r, path, reader, e);
     free(path);
     if (err < 0) {
         hub_registry_close(r);
@@ -265,15 +291,26 @@ int hub_registry_open(const char *dir, struct hub_registry **ret, struct tb_erro
     return 0;
 }
 
+int hub_registry_open(const char *dir, struct hub_registry **ret, struct tb_error *e) {
+    return open_registry(dir, false, ret, e);
+}
+
+int hub_registry_open_reader(const char *dir, struct hub_registry **ret, struct tb_error *e) {
+    return open_registry(dir, true, ret, e);
+}
+
 void hub_registry_close(struct hub_registry *r) {
     if (!r)
         return;
     sqlite3_finalize(r->by_fp);
+    sqlite3_finalize(r->wrapped);
     sqlite3_finalize(r->data_version);
     sqlite3_close(r->db);
     hub_registry_forget(r);
     free(r->cache);
     free(r->touch_file);
+    free(r->psk_file);
+    tb_wipe(r->kek, sizeof r->kek);
     free(r);
 }
 
