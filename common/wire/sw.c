@@ -46,7 +46,8 @@ static const struct text exact[] = {
     {TB_SW_CLA, "class not supported"},
     {TB_SW_UNKNOWN, "no precise diagnosis"},
     {0x9300, "toolkit is busy"},
-    {0x9862, "authentication error, incorrect MAC"},
+    {TB_SW_AUTH_MAC, "authentication error, incorrect MAC"},
+    {TB_SW_AUTH_CONTEXT, "authentication error, security context not supported"},
 };
 
 /* By SW1, when SW2 is a number or has no text of its own. */

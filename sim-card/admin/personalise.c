@@ -6,6 +6,7 @@
 #include "admin/object_spec.h"
 #include "iotsafe/object.h"
 #include "os/pin.h"
+#include "usim/aka.h"
 
 static int write_one(struct card_nvm *nvm, struct tb_span key, struct tb_span value) {
     const struct card_write w = {key, value};
@@ -74,6 +75,33 @@ int card_perso_pin(struct card_nvm *nvm, const struct card_pin_spec *spec) {
     r = write_one(nvm, tb_span(key, sizeof key), tb_buf_span(&b));
     tb_wipe(record, sizeof record);
     tb_wipe(&pin, sizeof pin);
+    return r;
+}
+
+int card_perso_usim(struct card_nvm *nvm, const struct card_usim_spec *spec) {
+    static const uint8_t key = CARD_REC_AKA;
+    struct card_aka aka = {.delta = spec->delta ? spec->delta : CARD_AKA_DELTA};
+    uint8_t record[CARD_AKA_RECORD_MAX];
+    struct tb_buf b = TB_BUF(record);
+    int r = 0;
+
+    if (spec->k.n != CARD_MILENAGE_KEY || spec->sqn >> 48 ||
+        (spec->opc.n != CARD_MILENAGE_KEY || spec->op.n != 0) ==
+            (spec->op.n != CARD_MILENAGE_KEY || spec->opc.n != 0))
+        return TB_ERANGE;
+    memcpy(aka.keys.k, spec->k.p, CARD_MILENAGE_KEY);
+    if (spec->opc.n)
+        memcpy(aka.keys.opc, spec->opc.p, CARD_MILENAGE_KEY);
+    else
+        r = card_milenage_opc(spec->k.p, spec->op.p, aka.keys.opc);
+    /* Nothing at or below it is accepted whatever its IND. */
+    for (size_t i = 0; i < CARD_AKA_SLOTS; i++)
+        aka.seq[i] = spec->sqn / CARD_AKA_SLOTS;
+    card_aka_encode(&aka, &b);
+    if (r == 0)
+        r = tb_buf_ok(&b) ? write_one(nvm, tb_span(&key, 1), tb_buf_span(&b)) : TB_ERANGE;
+    tb_wipe(record, sizeof record);
+    tb_wipe(&aka, sizeof aka);
     return r;
 }
 

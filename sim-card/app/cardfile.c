@@ -23,17 +23,12 @@ struct reader {
 };
 
 static const char *const kind_names[CARDFILE_KINDS + 1] = {
-    [CARDFILE_SET] = "set",
-    [CARDFILE_CARD] = "card",
-    [CARDFILE_PIN] = "pin",
-    [CARDFILE_PROFILE] = "profile",
-    [CARDFILE_APPLET] = "applet",
-    [CARDFILE_KEY] = "key",
-    [CARDFILE_PUBLIC] = "public",
-    [CARDFILE_SECRET] = "secret",
-    [CARDFILE_CERTIFICATE] = "certificate",
-    [CARDFILE_FILE] = "file",
-    [CARDFILE_KINDS] = NULL,
+    [CARDFILE_SET] = "set",         [CARDFILE_CARD] = "card",
+    [CARDFILE_PIN] = "pin",         [CARDFILE_USIM] = "usim",
+    [CARDFILE_PROFILE] = "profile", [CARDFILE_APPLET] = "applet",
+    [CARDFILE_KEY] = "key",         [CARDFILE_PUBLIC] = "public",
+    [CARDFILE_SECRET] = "secret",   [CARDFILE_CERTIFICATE] = "certificate",
+    [CARDFILE_FILE] = "file",       [CARDFILE_KINDS] = NULL,
 };
 
 const char *cardfile_kind_name(enum cardfile_kind kind) {
@@ -93,7 +88,7 @@ static int begin_section(struct reader *rd, const char *section, int line, struc
             rd->card_line = line;
         return 0;
     }
-    if (!*name && rd->kind != CARDFILE_APPLET)
+    if (!*name && rd->kind != CARDFILE_APPLET && rd->kind != CARDFILE_USIM)
         return tb_error_set(e, TB_EPARSE, rd->f->path, line, "[%s] needs a name: [%s my-name]",
                             word, word);
     if (rd->kind == CARDFILE_PROFILE && strlen(name) >= sizeof rd->entry->knobs.name)
@@ -276,9 +271,11 @@ void cardfile_free(struct cardfile *f) {
         f->first = at->next;
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
             free_text(texts[i]);
-        free_bytes(&at->id);
-        free_bytes(&at->public_id);
-        free_bytes(&at->hex);
+        struct cardfile_bytes *bytes[] = {&at->id, &at->public_id, &at->hex, &at->k,
+                                          &at->op, &at->opc,       &at->sqn};
+
+        for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
+            free_bytes(bytes[i]);
         free(at);
     }
     free_bytes(&f->atr);

@@ -9,6 +9,7 @@ enum cardfile_kind {
     CARDFILE_SET, /* variables: not kept */
     CARDFILE_CARD,
     CARDFILE_PIN,
+    CARDFILE_USIM,
     CARDFILE_PROFILE,
     CARDFILE_APPLET,
     CARDFILE_KEY,
@@ -38,11 +39,12 @@ struct cardfile_entry {
 
     unsigned instance; /* object set: applets and objects */
     struct cardfile_bytes id, public_id, hex;
+    struct cardfile_bytes k, op, opc, sqn; /* [usim] */
     char *label, *public_label, *text, *from, *certificate, *key, *profile, *cn, *organization,
         *psk_identity, *puk, *copy_of;
     uint8_t type, functions, usage, access, public_access, sign_alg, derivation, file_usage;
     uint16_t hash;
-    unsigned random, days, capacity;
+    unsigned random, days, capacity, delta;
     bool enabled; /* [pin] */
     enum cardfile_value value;
     enum cardfile_format format;

@@ -107,6 +107,18 @@ static int check_pin(const struct cardfile *f, struct cardfile_entry *at, struct
     return 0;
 }
 
+static int check_usim(const struct cardfile *f, const struct cardfile_entry *at,
+                      struct tb_error *e) {
+    static const char *const either[] = {"op", "opc", NULL};
+
+    for (const struct cardfile_entry *o = f->first; o != at; o = o->next)
+        if (o->kind == CARDFILE_USIM)
+            return refuse(f, at, e, "a card has one USIM, and it is described already");
+    if (!f->imsi)
+        return refuse(f, at, e, "a USIM needs an IMSI: write it into [card], or give --imsi");
+    return at_most_one(f, at, either, e);
+}
+
 static int check_applet(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
     if (need(f, at, "aid", e) < 0)
         return TB_EPARSE;
@@ -313,6 +325,8 @@ static int check_reachable(const struct cardfile *f, const struct cardfile_entry
 
 static int check_entry(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
     switch (at->kind) {
+    case CARDFILE_USIM:
+        return check_usim(f, at, e);
     case CARDFILE_PIN:
         return check_pin(f, at, e);
     case CARDFILE_APPLET:

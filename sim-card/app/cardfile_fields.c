@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -109,6 +110,14 @@ static const struct cardfile_field pin_fields[] = {
     WORD("enabled", ENTRY(enabled), yes_no),
     END,
 };
+static const struct cardfile_field usim_fields[] = {
+    BYTES("k", ENTRY(k), 16, 16),
+    BYTES("opc", ENTRY(opc), 16, 16),
+    BYTES("op", ENTRY(op), 16, 16),
+    BYTES("sqn", ENTRY(sqn), 6, 6),
+    UINT("delta", ENTRY(delta), 1, UINT_MAX),
+    END,
+};
 static const struct cardfile_field applet_fields[] = {
     BYTES("aid", ENTRY(id), 5, 16),
     TEXT("profile", ENTRY(profile)),
@@ -177,10 +186,15 @@ static const struct cardfile_field file_fields[] = {
 
 const struct cardfile_field *cardfile_fields(enum cardfile_kind kind) {
     static const struct cardfile_field *const tables[CARDFILE_KINDS] = {
-        [CARDFILE_CARD] = card_fields,     [CARDFILE_PIN] = pin_fields,
-        [CARDFILE_APPLET] = applet_fields, [CARDFILE_KEY] = key_fields,
-        [CARDFILE_PUBLIC] = public_fields, [CARDFILE_SECRET] = secret_fields,
-        [CARDFILE_FILE] = file_fields,     [CARDFILE_CERTIFICATE] = certificate_fields,
+        [CARDFILE_CARD] = card_fields,
+        [CARDFILE_PIN] = pin_fields,
+        [CARDFILE_USIM] = usim_fields,
+        [CARDFILE_APPLET] = applet_fields,
+        [CARDFILE_KEY] = key_fields,
+        [CARDFILE_PUBLIC] = public_fields,
+        [CARDFILE_SECRET] = secret_fields,
+        [CARDFILE_FILE] = file_fields,
+        [CARDFILE_CERTIFICATE] = certificate_fields,
     };
 
     return tables[kind];

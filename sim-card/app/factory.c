@@ -86,6 +86,35 @@ static int make_pin(struct factory *fy, const struct cardfile_entry *at) {
     return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
 }
 
+/* What is not given is made up, as a SIM maker does. The network has to know it too. */
+static int make_usim(struct factory *fy, const struct cardfile_entry *at) {
+    uint8_t made[2][16], sqn[6] = {0};
+    struct card_usim_spec spec = {
+        .k = span_of(&at->k), .opc = span_of(&at->opc), .op = span_of(&at->op), .delta = at->delta};
+    json_t *usim = json_object();
+    int r = RAND_bytes(made[0], sizeof made) == 1 ? 0 : TB_ECRYPTO;
+
+    if (!at->k.n)
+        spec.k = tb_span(made[0], sizeof made[0]);
+    if (!at->opc.n && !at->op.n)
+        spec.opc = tb_span(made[1], sizeof made[1]);
+    if (at->sqn.n)
+        memcpy(sqn, at->sqn.p, sizeof sqn);
+    for (size_t i = 0; i < sizeof sqn; i++)
+        spec.sqn = spec.sqn << 8 | sqn[i];
+    if (r == 0)
+        r = card_perso_usim(fy->nvm, &spec);
+    json_object_set_new(usim, "sqn", card_json_hex(tb_span(sqn, sizeof sqn)));
+    if (fy->opt->export_secrets) {
+        json_object_set_new(usim, "k", card_json_hex(spec.k));
+        json_object_set_new(usim, spec.op.n ? "op" : "opc",
+                            card_json_hex(spec.op.n ? spec.op : spec.opc));
+    }
+    json_object_set_new(fy->record, "usim", usim);
+    tb_wipe(made, sizeof made);
+    return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
+}
+
 static int make_applet(struct factory *fy, const struct cardfile_entry *at) {
     const char *name = at->profile ? at->profile : card_profile_names()[0];
     const struct cardfile_entry *own = cardfile_find(fy->f, CARDFILE_PROFILE, name);
@@ -168,7 +197,9 @@ static int make_secret(struct factory *fy, const struct cardfile_entry *at) {
     if (r == 0)
         r = card_perso_object(fy->nvm, (uint8_t)at->instance, &spec);
     if (r == 0 && at->psk_identity) {
-        json_t *credential = json_pack("{s:s, s:s}", "kind", "psk", "identity", at->psk_identity);
+        json_t *credential =
+            json_pack("{s:s, s:s, s:o, s:i}", "kind", "psk", "identity", at->psk_identity, "id",
+                      card_json_hex(span_of(&at->id)), "instance", (int)at->instance);
 
         if (fy->opt->export_secrets)
             json_object_set_new(credential, "secret", card_json_hex(value));
@@ -346,6 +377,8 @@ static int make_file(struct factory *fy, const struct cardfile_entry *at) {
 
 static int make_entry(struct factory *fy, const struct cardfile_entry *at) {
     switch (at->kind) {
+    case CARDFILE_USIM:
+        return make_usim(fy, at);
     case CARDFILE_PIN:
         return make_pin(fy, at);
     case CARDFILE_APPLET:
@@ -375,9 +408,9 @@ static int make_all(struct factory *fy) {
         enum cardfile_kind kind;
         bool copies;
     } order[] = {
-        {CARDFILE_PIN, false},         {CARDFILE_APPLET, false}, {CARDFILE_KEY, false},
-        {CARDFILE_KEY, true},          {CARDFILE_PUBLIC, false}, {CARDFILE_SECRET, false},
-        {CARDFILE_CERTIFICATE, false}, {CARDFILE_FILE, false},
+        {CARDFILE_PIN, false},    {CARDFILE_USIM, false},        {CARDFILE_APPLET, false},
+        {CARDFILE_KEY, false},    {CARDFILE_KEY, true},          {CARDFILE_PUBLIC, false},
+        {CARDFILE_SECRET, false}, {CARDFILE_CERTIFICATE, false}, {CARDFILE_FILE, false},
     };
     int r = make_identity(fy);
 

@@ -248,6 +248,7 @@ static int verb_counters(struct tb_ctl_call *call, const json_t *request, json_t
     COUNTER(prf);
     COUNTER(hkdf);
     COUNTER(random);
+    COUNTER(authenticate);
     COUNTER(refused);
     COUNTER(writes);
 #undef COUNTER

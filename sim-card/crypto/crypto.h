@@ -94,4 +94,24 @@ int card_cmac_update(struct card_cmac *c, struct tb_span data) TB_CHECKED;
 int card_cmac_final(struct card_cmac *c, struct tb_buf *out) TB_CHECKED;
 void card_cmac_free(struct card_cmac *c); /* NULL is a no-op; wipes */
 
+/* spec: TS35206 4.1 Milenage. TB_ECRYPTO when the library fails, and then no output is touched. */
+enum { CARD_MILENAGE_KEY = 16 };
+struct card_milenage_keys {
+    uint8_t k[CARD_MILENAGE_KEY], opc[CARD_MILENAGE_KEY];
+};
+struct card_milenage { /* f2, f3, f4, f5, f5* */
+    uint8_t res[8], ck[16], ik[16], ak[6], ak_star[6];
+};
+int card_milenage_opc(const uint8_t k[CARD_MILENAGE_KEY], const uint8_t op[CARD_MILENAGE_KEY],
+                      uint8_t ret_opc[CARD_MILENAGE_KEY]) TB_CHECKED;
+int card_milenage(const struct card_milenage_keys *keys, const uint8_t rand[CARD_MILENAGE_KEY],
+                  struct card_milenage *ret) TB_CHECKED;
+/* f1 (MAC-A) and f1* (MAC-S); either may be NULL. */
+int card_milenage_mac(const struct card_milenage_keys *keys, const uint8_t rand[CARD_MILENAGE_KEY],
+                      const uint8_t sqn[6], const uint8_t amf[2], uint8_t ret_a[8],
+                      uint8_t ret_s[8]) TB_CHECKED;
+
+/* Compares secrets in a time that does not depend on them. */
+bool card_equal(const void *a, const void *b, size_t n);
+
 int card_random(struct tb_buf *out, size_t n) TB_CHECKED;

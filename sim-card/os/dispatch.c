@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "os/pin.h"
 #include "os/platform.h"
+#include "usim/aka.h"
 
 static const struct card_ins general[] = {
     {TB_INS_SELECT, CARD_CLA_INTER, CARD_ON_CLOSED, "select", card_cmd_select},
@@ -29,6 +30,7 @@ static const struct card_ins files[] = {
     {0xB2, CARD_CLA_INTER, 0, "read-record", card_cmd_read_record},
     {0xDC, CARD_CLA_INTER, 0, "update-record", card_cmd_update_record},
     {0x84, CARD_CLA_INTER, 0, "get-challenge", card_cmd_get_challenge},
+    {0x88, CARD_CLA_INTER, 0, "authenticate", card_cmd_authenticate},
 };
 
 #define ROWS(table) (sizeof(table) / sizeof(table)[0])

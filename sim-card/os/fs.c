@@ -156,3 +156,15 @@ uint16_t fs_write(struct card *card, const struct fs_node *node, size_t offset,
     *file = (struct card_file){node, size, b.p};
     return TB_SW_OK;
 }
+
+bool fs_has_service(const struct card *card, unsigned n) {
+    uint8_t content[FS_CONTENT_MAX];
+    struct tb_buf out = TB_BUF(content);
+    const struct fs_node *ust = fs_find(FS_ADF, FS_EF_UST);
+    size_t at = (n - 1) / 8;
+
+    if (!ust || !fs_has_usim(card))
+        return false;
+    fs_content(card, ust, &out);
+    return at < out.n && content[at] & 1u << (n - 1) % 8;
+}

@@ -12,6 +12,7 @@ enum {
     FS_MF = 0x3F00,
     FS_ADF = 0x7FFF, /* the application's directory: ADF.USIM */
     FS_EF_DIR = 0x2F00,
+    FS_EF_UST = 0x6F38,
     FS_CONTENT_MAX = 2048,
 };
 
@@ -59,6 +60,9 @@ uint16_t fs_write(struct card *card, const struct fs_node *node, size_t offset,
                   struct tb_span data);
 
 bool fs_allowed(const struct card *card, uint8_t condition);
+
+/* spec: TS31102 4.2.8 whether service n is on in EF.UST, as it is now. */
+bool fs_has_service(const struct card *card, unsigned n);
 
 /* --- os/fcp.c --- */
 

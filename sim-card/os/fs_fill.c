@@ -93,7 +93,7 @@ void fs_fill_imsi(const struct card *card, struct tb_buf *out) {
 /* spec: TS31102 4.2.8 SMS, SMSP, SPN, user PLMN, MSISDN, (always), OPLMN, HPLMN, PNN, OPL, EPS MM
  */
 void fs_fill_ust(const struct card *card, struct tb_buf *out) {
-    static const uint8_t services[] = {10, 12, 19, 20, 21, 33, 42, 43, 45, 46, 85};
+    static const uint8_t services[] = {10, 12, 19, 20, 21, 27, 33, 42, 43, 45, 46, 85};
     uint8_t *at = tb_put_room(out, 17);
 
     (void)card;

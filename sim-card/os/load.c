@@ -6,6 +6,7 @@
 #include "os/fs.h"
 #include "os/os.h"
 #include "os/pin.h"
+#include "usim/aka.h"
 
 struct card_pin_state card_pin_default(uint8_t ref) {
     struct card_pin_state pin = {.ref = ref,
@@ -108,6 +109,12 @@ static int load_object(struct card *card, struct tb_span key, struct tb_span val
     return r;
 }
 
+static int load_aka(struct card *card, struct tb_span value) {
+    if (!card->aka)
+        card->aka = malloc(sizeof *card->aka);
+    return card->aka ? card_aka_decode(value, card->aka) : TB_ENOMEM;
+}
+
 static int load_entry(struct tb_span key, struct tb_span value, void *user) {
     struct card *card = user;
 
@@ -118,6 +125,8 @@ static int load_entry(struct tb_span key, struct tb_span value, void *user) {
         return load_file(card, key, value);
     case CARD_REC_IDENTITY:
         return card_identity_decode(value, &card->sub);
+    case CARD_REC_AKA:
+        return load_aka(card, value);
     case CARD_REC_OBJECT:
         return load_object(card, key, value);
     case CARD_REC_PIN:
@@ -162,4 +171,7 @@ void card_unload(struct card *card) {
     free(card->files);
     free(card->apps);
     tb_wipe(card->pins, sizeof card->pins);
+    if (card->aka)
+        tb_wipe(card->aka, sizeof *card->aka);
+    free(card->aka);
 }

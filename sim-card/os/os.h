@@ -12,6 +12,7 @@
 struct card_instance; /* iotsafe/object.h */
 struct card_session;  /* iotsafe/session.h */
 struct fs_node;       /* os/fs.h */
+struct card_aka;      /* usim/aka.h */
 
 enum {
     CARD_AID_MAX = 16,
@@ -95,6 +96,7 @@ struct card {
     struct tb_buf out;                          /* response data of the command under way */
 
     struct card_subscriber sub;
+    struct card_aka *aka; /* NULL: a USIM without a key */
     struct card_pin_state pins[CARD_PINS];
     struct card_file *files;
     size_t files_n;

@@ -206,10 +206,36 @@ class Record(cardtest.CardCase):
             text = f.read()
         self.assertNotIn(secret, text)
         self.assertEqual(json.loads(text)["cards"][0]["credentials"],
-                         [{"kind": "psk", "identity": "8988211000000000011"}])
+                         [{"kind": "psk", "identity": "8988211000000000011", "id": "06", "instance": 0}])
         done = self.personalise(path, "--export-secrets", store="2.db")
         self.assertEqual(json.loads(done.stdout)["cards"][0]["credentials"],
-                         [{"kind": "psk", "identity": "8988211000000000011", "secret": secret}])
+                         [{"kind": "psk", "identity": "8988211000000000011", "id": "06", "instance": 0, "secret": secret}])
+
+    def test_makes_the_key_of_a_usim(self):
+        """What is not given is made up; who exports it can be the network."""
+        path = self.write("usim.card", "[card]\niccid=8988211000000000011\nimsi=001010000000001\n[usim]\n")
+        first = json.loads(self.personalise(path, "--export-secrets").stdout)["cards"][0]["usim"]
+        other = json.loads(self.personalise(path, "--export-secrets", store="2.db").stdout)["cards"][0]["usim"]
+        self.assertEqual([len(first["k"]), len(first["opc"]), first["sqn"]], [32, 32, "000000000000"])
+        self.assertEqual(len({first["k"], first["opc"], other["k"], other["opc"]}), 4)
+        silent = json.loads(self.personalise(path, store="3.db").stdout)["cards"][0]["usim"]
+        self.assertEqual(silent, {"sqn": "000000000000"})
+
+    def test_a_usim_authenticates_with_the_key_that_was_given(self):
+        """Test set 1 of TS 35.208: RES is the published one, and SQN 000000000120 is behind what the file begins with."""
+        path = self.write("usim.card", "[card]\niccid=8988211000000000011\nimsi=001010000000001\n[usim]\n"
+                                       "k=465b5ce8b199b49faa5f0a2ee238a6bc\nop=cdc202d5123e20f62b6d676ac72cb318\nsqn=000000000120\n")
+        self.make(path)
+        with cardtest.Reader() as reader:
+            self.run_card("--vpcd", reader.address)
+            with reader.accept() as link:
+                link.power_on()
+                link.apdu("00A4040C07A0000000871002")
+                rand = "23553cbe9637a89d218ae64dae47bf35"
+                old, new = "aa689c6482508000caf78ba0c43fa8fd", "aa689c64823080000301bb6ed0d0adb9"
+                answers = [link.apdu("0088008122" "10" + rand + "10" + autn + "00")[0].lower() for autn in (old, new)]
+                self.assertEqual(answers[0][:4], "dc0e")
+                self.assertEqual(answers[1][:20], "db08a54211d5e3ba50bf")
 
     def test_makes_a_key_for_cmac(self):
         """RFC 4493, example 2, with the commands of the applet that has such keys."""

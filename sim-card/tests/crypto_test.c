@@ -453,6 +453,52 @@ static void outputs_that_do_not_fit_are_refused(void **state) {
     card_key_free(key);
 }
 
+/* spec: TS35208 test sets 1 to 3; in order: K, RAND, SQN, AMF, OP, OPc, f1, f1*, RES, CK, IK, AK,
+ * AK*. */
+static const char *const milenage_sets[][13] = {
+    {"465b5ce8b199b49faa5f0a2ee238a6bc", "23553cbe9637a89d218ae64dae47bf35", "ff9bb4d0b607", "b9b9",
+     "cdc202d5123e20f62b6d676ac72cb318", "cd63cb71954a9f4e48a5994e37a02baf", "4a9ffac354dfafb3",
+     "01cfaf9ec4e871e9", "a54211d5e3ba50bf", "b40ba9a3c58b2a05bbf0d987b21bf8cb",
+     "f769bcd751044604127672711c6d3441", "aa689c648370", "451e8beca43b"},
+    {"0396eb317b6d1c36f19c1c84cd6ffd16", "c00d603103dcee52c4478119494202e8", "fd8eef40df7d", "af17",
+     "ff53bade17df5d4e793073ce9d7579fa", "53c15671c60a4b731c55b4a441c0bde2", "5df5b31807e258b0",
+     "a8c016e51ef4a343", "d3a628ed988620f0", "58c433ff7a7082acd424220f2b67c556",
+     "21a8c1f929702adb3e738488b9f5c5da", "c47783995f72", "30f1197061c1"},
+    {"fec86ba6eb707ed08905757b1bb44b8f", "9f7c8d021accf4db213ccff0c7f71a6a", "9d0277595ffc", "725c",
+     "dbc59adcb6f9a0ef735477b7fadf8374", "1006020f0a478bf6b699f15c062e42b3", "9cabc3e99baf7281",
+     "95814ba2b3044324", "8011c48c0c214ed2", "5dbdbb2954e8f3cde665b046179a5098",
+     "59a92d3b476a0443487055cf88b2307b", "33484dc2136b", "deacdd848cc6"},
+};
+
+static void milenage_gives_the_published_test_sets(void **state) {
+    (void)state;
+
+    for (size_t set = 0; set < 3; set++) {
+        uint8_t v[13][16] = {{0}}, opc[16], a[8], s[8];
+        struct card_milenage_keys keys;
+        struct card_milenage m;
+
+        for (size_t i = 0; i < 13; i++) {
+            struct tb_buf b = TB_BUF(v[i]);
+
+            assert_int_equal(tb_hex_decode(tb_span_str(milenage_sets[set][i]), &b), 0);
+        }
+        assert_int_equal(card_milenage_opc(v[0], v[4], opc), 0);
+        assert_memory_equal(opc, v[5], 16);
+        memcpy(keys.k, v[0], 16);
+        memcpy(keys.opc, opc, 16);
+        assert_int_equal(card_milenage_mac(&keys, v[1], v[2], v[3], a, s), 0);
+        assert_memory_equal(a, v[6], 8);
+        assert_memory_equal(s, v[7], 8);
+        assert_int_equal(card_milenage(&keys, v[1], &m), 0);
+        assert_memory_equal(m.res, v[8], 8);
+        assert_memory_equal(m.ck, v[9], 16);
+        assert_memory_equal(m.ik, v[10], 16);
+        assert_memory_equal(m.ak, v[11], 6);
+        assert_memory_equal(m.ak_star, v[12], 6);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hashes_like_openssl_whatever_the_blocks),
@@ -464,6 +510,7 @@ int main(void) {
         cmocka_unit_test(private_keys_survive_writing_and_reading),
         cmocka_unit_test(values_that_are_no_keys_are_refused),
         cmocka_unit_test(derivations_are_openssls),
+        cmocka_unit_test(milenage_gives_the_published_test_sets),
         cmocka_unit_test(prf_is_the_rfcs),
         cmocka_unit_test(csr_carries_name_and_key_and_verifies),
         cmocka_unit_test(outputs_that_do_not_fit_are_refused),

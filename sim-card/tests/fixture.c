@@ -229,14 +229,24 @@ static void applets(struct card_nvm *nvm, const char *knobs) {
     }
 }
 
+/* Test set 1 of TS 35.208. */
+static const uint8_t fx_k[] = {0x46, 0x5B, 0x5C, 0xE8, 0xB1, 0x99, 0xB4, 0x9F,
+                               0xAA, 0x5F, 0x0A, 0x2E, 0xE2, 0x38, 0xA6, 0xBC};
+
 void fx_personalise(struct card_nvm *nvm, const char *knobs) {
+    static const uint8_t op[] = {0xCD, 0xC2, 0x02, 0xD5, 0x12, 0x3E, 0x20, 0xF6,
+                                 0x2B, 0x6D, 0x67, 0x6A, 0xC7, 0x2C, 0xB3, 0x18};
     const struct card_identity id = {.iccid = "89000123456789012345",
                                      .imsi = "001010123456789",
                                      .spn = "testbed red",
                                      .msisdn = "+12025550123",
                                      .smsc = "+12025550199"};
+    const struct card_usim_spec usim = {.k = tb_span(fx_k, sizeof fx_k),
+                                        .op = tb_span(op, sizeof op)};
     int r = card_perso_identity(nvm, &id);
 
+    assert(r == 0);
+    r = card_perso_usim(nvm, &usim);
     assert(r == 0);
     (void)r;
     applets(nvm, knobs);

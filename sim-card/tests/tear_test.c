@@ -33,6 +33,10 @@ static const struct writing {
      "9AA"
      "BBCCDDEEFF001122334455",
      NULL},
+    {"authenticate",
+     {USIM},
+     "008800812210 23553CBE9637A89D218AE64DAE47BF35 10 AA689C6482508000CAF78BA0C43FA8FD",
+     NULL},
     {"enable PIN", {NULL}, "002800010830303030FFFFFFFF", NULL},
     {"right PIN", {NULL}, "002000010830303030FFFFFFFF", NULL},
     {"wrong PIN", {NULL}, "002000010831313131FFFFFFFF", NULL},
@@ -70,14 +74,12 @@ static void append(char *state, const char *answer) {
 /* All that can be seen from outside, on a channel of its own. PIN tries are left out: they are
  * looked at apart. */
 static void observe(struct card *card, char *state) {
-    static const char *const probes[] = {"41A4040007A0000002480400",
-                                         "C1CB0100000400",
-                                         "C1CD0000058503303037",
-                                         "C1CD00000385010B",
-                                         "C1CD000003850155",
-                                         "41A4040C07A0000000871002",
-                                         "41B08B000B",
-                                         "41B201C436"};
+    static const char *const probes[] = {
+        "41A4040007A0000002480400", "C1CB0100000400", "C1CD0000058503303037", "C1CD00000385010B",
+        "C1CD000003850155", "41A4040C07A0000000871002", "41B08B000B", "41B201C436",
+        /* an old number: AUTS tells the highest */
+        "418800812210 23553CBE9637A89D218AE64DAE47BF35"
+        "10 AA689C6483708000E96F26276A8719FE"};
 
     state[0] = '\0';
     for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)

@@ -34,6 +34,8 @@ enum {
     TB_SW_VERIFY_FAILED = 0x6D01, /* IoT.05: the signature does not match */
     TB_SW_CLA = 0x6E00,           /* class not supported */
     TB_SW_UNKNOWN = 0x6F00,       /* no precise diagnosis */
+    TB_SW_AUTH_MAC = 0x9862,      /* AUTHENTICATE: incorrect MAC */
+    TB_SW_AUTH_CONTEXT = 0x9864,  /* AUTHENTICATE: security context not supported */
 };
 
 /* English text for a status word, e.g. "conditions of use not satisfied". Never NULL. */

@@ -16,8 +16,9 @@ struct card_counters {
     uint64_t apdus, bytes_in, bytes_out; /* as seen on the interface, GET RESPONSE included */
     uint64_t resets;
     uint64_t keygen, sign, verify, ecdh, prf, hkdf, random; /* successful operations */
-    uint64_t refused; /* commands answered with neither 9000, 61xx, 6300 nor 63CF */
-    uint64_t writes;  /* transactions committed to NVM */
+    uint64_t authenticate; /* … of the USIM: challenges answered with RES or AUTS */
+    uint64_t refused;      /* commands answered with neither 9000, 61xx, 6300 nor 63CF */
+    uint64_t writes;       /* transactions committed to NVM */
 };
 
 /* One command as a trace sees it: what was asked on which channel and what came back. Borrowed for

@@ -71,6 +71,17 @@ struct card_object_spec {
  * not; store errors pass through. */
 int card_perso_identity(struct card_nvm *nvm,
                         const struct card_identity *identity) TB_CHECKED; /* replaces */
+
+/* What the USIM authenticates with, 3GPP TS 35.206 (Milenage). The values are borrowed for the
+ * call: k of 16 bytes, and opc, or op from which it follows (the other empty). */
+struct card_usim_spec {
+    struct tb_span k, opc, op;
+    uint64_t sqn;   /* the highest sequence number that is not accepted any more, 48 bits */
+    uint64_t delta; /* how far the next may jump, in SEQ (TS 33.102 C.2.3); 0 means 2^28 */
+};
+int card_perso_usim(struct card_nvm *nvm,
+                    const struct card_usim_spec *spec) TB_CHECKED; /* replaces */
+
 int card_perso_pin(struct card_nvm *nvm,
                    const struct card_pin_spec *spec) TB_CHECKED; /* replaces */
 int card_perso_applet(struct card_nvm *nvm, struct tb_span aid, uint8_t instance,
