@@ -17,7 +17,7 @@ struct hub_api {
     struct hub_api_config cfg;
     struct hub_api_devices devices;
     struct hub_api_call *first; /* all that are under way */
-    unsigned calls, handles;
+    unsigned calls, handles, watches;
     bool closing;
 };
 
@@ -48,7 +48,7 @@ static void answer(hub_api_done_fn *done, void *arg, struct hub_api_answer a) {
 }
 
 static void maybe_gone(struct hub_api *api) {
-    if (!api->closing || api->calls > 0 || api->handles > 0)
+    if (!api->closing || api->calls > 0 || api->handles > 0 || api->watches > 0)
         return;
     hub_api_devices_done(&api->devices);
     free(api);
@@ -124,15 +124,23 @@ void hub_api_cancel(struct hub_api_call *c) {
 }
 
 void hub_api_close(struct hub_api *api) {
-    struct hub_api_call *next;
+    struct hub_api_call *c;
 
     if (!api || api->closing)
         return;
     api->closing = true;
     api->handles++; /* this function */
-    for (struct hub_api_call *c = api->first; c; c = next) {
-        next = c->next;
-        hub_api_cancel(c);
+    for (c = api->first; c;) {
+        hub_api_done_fn *done = c->done;
+        void *of = c->arg;
+
+        if (!c->is_poll) { /* the broker will answer */
+            c = c->next;
+            continue;
+        }
+        call_gone(c);
+        answer(done, of, refusal(503, "the hub is stopping"));
+        c = api->first;
     }
     api->handles--;
     maybe_gone(api);
@@ -172,68 +180,71 @@ void hub_api_watch(struct hub_api *api, const char *device, enum hub_api_resourc
 
     *w = (struct hub_api_watch){.device = dev, .what = what, .fn = fn, .arg = arg};
     link_watch(w, &dev->watches);
+    api->watches++;
 }
 
 void hub_api_unwatch(struct hub_api *api, struct hub_api_watch *w) {
     unlink_watch(w);
     hub_api_device_tidy(&api->devices, w->device);
-}
-
-bool hub_api_is_watched(const struct hub_api *api, const char *device, enum hub_api_resource what) {
-    const struct hub_api_device *dev = hub_api_device_find(&api->devices, device);
-
-    for (const struct hub_api_watch *w = dev ? dev->watches : NULL; w; w = w->next) {
-        if (w->what == what && w->fn)
-            return true;
-    }
-    return false;
+    api->watches--;
+    maybe_gone(api);
 }
 
 /* A mark walks down the list: whoever is told may end any watch, and the device stays while the
  * mark is in it. */
-static void tell(struct hub_api *api, struct hub_api_device *dev, enum hub_api_resource what) {
+static bool tell(struct hub_api *api, struct hub_api_device *dev, enum hub_api_resource what) {
     const struct hub_api_answer a = represent(dev, what);
     struct hub_api_watch mark = {.device = dev}, *w;
+    bool told = false;
 
     link_watch(&mark, &dev->watches);
     while ((w = mark.next)) {
         unlink_watch(&mark);
         link_watch(&mark, &w->next);
-        if (w->what == what && w->fn)
+        if (w->what == what && w->fn) {
             w->fn(&a, w->arg);
+            told = true;
+        }
     }
-    hub_api_unwatch(api, &mark);
+    unlink_watch(&mark);
+    hub_api_device_tidy(&api->devices, dev);
+    return told;
 }
 
-bool hub_api_message(struct hub_api *api, struct tb_span topic, struct tb_span payload,
-                     bool retained) {
+bool hub_api_device_of(struct tb_span topic, char ret_device[HUB_DEVICE_MAX + 1]) {
     static const struct tb_span prefix = {(const uint8_t *)"devices/", 8},
                                 suffix = {(const uint8_t *)"/command", 8};
-    struct hub_api_device *dev;
-    struct hub_api_doc *doc;
-    char id[HUB_DEVICE_MAX + 1] = "";
-    size_t n = topic.n - prefix.n - suffix.n;
+    const size_t n = topic.n - prefix.n - suffix.n;
 
     if (topic.n <= prefix.n + suffix.n || n > HUB_DEVICE_MAX || !tb_span_starts(topic, prefix) ||
         !tb_span_eq(tb_span_sub(topic, prefix.n + n, SIZE_MAX), suffix))
         return false;
-    memcpy(id, tb_span_sub(topic, prefix.n, n).p, n);
-    if (!hub_device_id_ok(id) || payload.n > HUB_API_BODY_MAX)
+    memcpy(ret_device, tb_span_sub(topic, prefix.n, n).p, n);
+    ret_device[n] = '\0';
+    return hub_device_id_ok(ret_device);
+}
+
+bool hub_api_message(struct hub_api *api, struct tb_span topic, struct tb_span payload,
+                     bool retained) {
+    struct hub_api_device *dev;
+    struct hub_api_doc *doc;
+    char id[HUB_DEVICE_MAX + 1];
+
+    if (!hub_api_device_of(topic, id) || payload.n > HUB_API_BODY_MAX)
         return false;
     dev = hub_api_device_get(&api->devices, id);
     doc = &dev->doc[HUB_API_COMMAND];
     if (payload.n == 0 ? doc->p == NULL
                        : retained && doc->p && tb_span_eq(tb_span(doc->p, doc->n), payload)) {
         hub_api_device_tidy(&api->devices, dev);
-        return true;
+        return false;
     }
     if (hub_api_device_set(&api->devices, dev, HUB_API_COMMAND,
                            tb_mqtt_utf8_ok(payload) ? plain : octets,
                            payload.n > 0 ? &payload : NULL) == 0)
-        tell(api, dev, HUB_API_COMMAND);
-    else
-        hub_api_device_tidy(&api->devices, dev);
-    return true;
+        return tell(api, dev, HUB_API_COMMAND);
+    hub_api_device_tidy(&api->devices, dev);
+    return false;
 }
 
 /* Methods */

@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #include "mqtt/broker.h"
+#include "registry/registry.h"
 #include "tb/error.h"
 #include "tb/span.h"
 
@@ -43,8 +44,8 @@ struct hub_api_config {
 };
 
 struct hub_api *hub_api_new(const struct hub_api_config *cfg);
-/* Waiting calls are dropped without an answer: whoever made them is closing too. Frees itself when
- * nothing is under way any more. NULL is a no-op. */
+/* Those who wait are answered 503, or as soon as the broker has answered. No more requests after
+ * that; frees itself when nothing is under way and nobody watches any more. NULL is a no-op. */
 void hub_api_close(struct hub_api *api);
 
 /* Who asks, as TLS has found out; borrowed for the call. */
@@ -102,12 +103,13 @@ struct hub_api_watch { /* in its owner; no member is the owner's to use */
 void hub_api_watch(struct hub_api *api, const char *device, enum hub_api_resource what,
                    hub_api_done_fn *fn, void *arg, struct hub_api_watch *w);
 void hub_api_unwatch(struct hub_api *api, struct hub_api_watch *w); /* once per watch */
-/* Does somebody wait for, or observe, commands to this device? */
-bool hub_api_is_watched(const struct hub_api *api, const char *device, enum hub_api_resource what);
 
+/* The device to whose commands a topic belongs: devices/ID/command, else false. */
+bool hub_api_device_of(struct tb_span topic, char ret_device[HUB_DEVICE_MAX + 1]);
 /* A message that the broker carries, or that the hub itself has published. What is not to
- * devices/ID/command is ignored; false then. An empty payload is: no command any more. A retained
- * one that is known already (told again after a reconnection) is no change. */
+ * devices/ID/command is ignored. An empty payload is: no command any more. A retained one that is
+ * known already (told again after a reconnection) is no change. Returns whether somebody was told.
+ */
 bool hub_api_message(struct hub_api *api, struct tb_span topic, struct tb_span payload,
                      bool retained);
 

@@ -194,6 +194,14 @@ static void on_broker_down(struct hub_broker *b, const char *why, void *user) {
     tell(user, "broker-down", json_pack("{s:s}", "reason", why));
 }
 
+static void on_broker_message(struct tb_span topic, struct tb_span payload, bool retained,
+                              void *user) {
+    struct hub *h = user;
+
+    if (!h->stopping)
+        hub_api_message(h->api, topic, payload, retained);
+}
+
 static void on_broker_closed(void *user) {
     struct hub *h = user;
 
@@ -201,7 +209,42 @@ static void on_broker_closed(void *user) {
     maybe_close_ctl(h);
 }
 
+static int api_publish(const char *topic, struct tb_span payload, bool retain,
+                       hub_published_fn *done, void *arg, void *user) {
+    struct hub *h = user;
+
+    return h->broker ? hub_broker_publish(h->broker, topic, payload, retain, done, arg) : TB_ESTATE;
+}
+
+/* As a PUBLISH that came over MQTT is told. */
+static void on_api_publish(const char *device, const char *topic, struct tb_span payload,
+                           void *user) {
+    json_t *o = json_pack("{s:s, s:s, s:i, s:b, s:I}", "device", device, "topic", topic, "qos", 1,
+                          "retain", 0, "bytes", (json_int_t)payload.n);
+
+    if (payload.n <= TB_MQTT_SCAN_MAX && tb_mqtt_utf8_ok(payload))
+        json_object_set_new(o, "payload", text_of(payload));
+    tell(user, "publish", o);
+}
+
 /* Stop hooks run in reverse order of registration. */
+static void stop_api(void *arg) {
+    struct hub *h = arg;
+
+    hub_api_close(h->api);
+    h->api = NULL;
+}
+
+static void start_api(struct hub *h) {
+    const struct hub_api_config cfg = {.loop = tb_loop_uv(h->loop),
+                                       .publish = api_publish,
+                                       .on_publish = on_api_publish,
+                                       .user = h};
+
+    h->api = hub_api_new(&cfg);
+    tb_loop_on_stop(h->loop, stop_api, h);
+}
+
 static void stop_front(void *arg) {
     struct hub *h = arg;
 
@@ -288,6 +331,8 @@ static int start_broker(struct hub *h, struct tb_error *e) {
                                           .max_message = h->opt.max_message,
                                           .on_up = on_broker_up,
                                           .on_down = on_broker_down,
+                                          .on_message = on_broker_message,
+                                          .filter = "devices/+/command",
                                           .on_closed = on_broker_closed,
                                           .user = h};
     int err;
@@ -380,6 +425,8 @@ int hub_start(struct hub *h, struct tb_error *e) {
     err = start_ctl(h, e);
     if (err == 0)
         err = start_watch(h, e);
+    if (err == 0)
+        start_api(h);
     if (err == 0)
         err = start_front(h, e);
     return err < 0 ? err : start_broker(h, e);

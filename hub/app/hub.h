@@ -1,5 +1,6 @@
 #pragma once
 /* The running hub: its parts, and what happens between them. */
+#include "api/api.h"
 #include "mqtt/broker.h"
 #include "mqtt/session.h"
 #include "registry/registry.h"
@@ -32,6 +33,7 @@ struct hub {
     struct hub_front *front;
     struct hub_sessions *sessions;
     struct hub_broker *broker;
+    struct hub_api *api;
     uv_fs_event_t watch;        /* on hub_registry_touch_file() */
     struct tb_deadline recheck; /* runs hub_recheck() in a turn of its own */
     uint64_t seen_generation;   /* of the registry, by live sessions */

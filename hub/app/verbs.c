@@ -330,11 +330,43 @@ static int verb_sessions(struct tb_ctl_call *call, const json_t *request, json_t
     return 0;
 }
 
+struct publishing {
+    struct tb_ctl_call *call;
+    bool own;        /* a topic that the hub itself subscribes: the broker's word says nothing */
+    bool subscribed; /* then by the device, over MQTT or at the device API */
+};
+
 static void on_published(int result, void *arg) {
+    struct publishing *p = arg;
+
     if (result < 0)
-        tb_ctl_reply(arg, NULL, result, "the broker did not take the message");
+        tb_ctl_reply(p->call, NULL, result, "the broker did not take the message");
     else
-        tb_ctl_reply(arg, json_pack("{s:b}", "subscribed", result), 0, NULL);
+        tb_ctl_reply(p->call, json_pack("{s:b}", "subscribed", p->own ? p->subscribed : result), 0,
+                     NULL);
+    free(p);
+}
+
+/* To the broker and, what the broker does not tell us because it is from us, to the device API. */
+static int publish(struct hub *h, const char *topic, struct tb_span payload, bool retain,
+                   struct tb_ctl_call *call) {
+    struct publishing *p = malloc(sizeof *p);
+    char device[HUB_DEVICE_MAX + 1];
+    int err;
+
+    if (!p)
+        abort();
+    *p = (struct publishing){call, false, false};
+    err = hub_broker_publish(h->broker, topic, payload, retain, on_published, p);
+    if (err < 0) {
+        free(p);
+        return err;
+    }
+    p->own = hub_api_device_of(tb_span_str(topic), device);
+    if (p->own)
+        p->subscribed = hub_api_message(h->api, tb_span_str(topic), payload, retain) ||
+                        hub_sessions_want_commands(h->sessions, device);
+    return 0;
 }
 
 static int verb_publish(struct tb_ctl_call *call, const json_t *request, json_t *reply,
@@ -356,9 +388,8 @@ static int verb_publish(struct tb_ctl_call *call, const json_t *request, json_t 
         !json_is_string(payload))
         return wanted(
             e, "\"device\", or \"topic\" without wildcards, and \"payload\" (text) are wanted");
-    err = hub_broker_publish(h->broker, topic,
-                             tb_span(json_string_value(payload), json_string_length(payload)),
-                             json_is_true(json_object_get(request, "retain")), on_published, call);
+    err = publish(h, topic, tb_span(json_string_value(payload), json_string_length(payload)),
+                  json_is_true(json_object_get(request, "retain")), call);
     if (err == TB_ESTATE)
         return tb_error_set(e, err, NULL, 0, "the broker is down");
     if (err < 0)

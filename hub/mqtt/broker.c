@@ -23,7 +23,7 @@ enum {
 struct hub_broker {
     uv_loop_t *loop;
     struct hub_broker_config cfg;
-    char *program, *dir, *conf, *log_file;
+    char *program, *dir, *conf, *log_file, *filter;
     struct tb_addr addr;
     struct tb_child *child;
     struct hub_client *client;
@@ -45,6 +45,7 @@ static void maybe_gone(struct hub_broker *b) {
     free(b->dir);
     free(b->conf);
     free(b->log_file);
+    free(b->filter);
     free(b);
 }
 
@@ -84,10 +85,18 @@ static void on_client_closed(int why, void *user) {
     }
 }
 
-static const struct hub_client_ops client_ops = {on_client_up, on_client_closed};
+static void on_client_message(struct tb_span topic, struct tb_span payload, bool retained,
+                              void *user) {
+    struct hub_broker *b = user;
+
+    if (!b->closing)
+        b->cfg.on_message(topic, payload, retained, b->cfg.user);
+}
+
+static const struct hub_client_ops client_ops = {on_client_up, on_client_message, on_client_closed};
 
 static void probe(struct hub_broker *b) {
-    int err = hub_client_open(b->loop, &b->addr, &client_ops, b, &b->client);
+    int err = hub_client_open(b->loop, &b->addr, b->filter, &client_ops, b, &b->client);
 
     if (err < 0)
         on_client_closed(err, b);
@@ -203,6 +212,7 @@ int hub_broker_open(uv_loop_t *loop, const struct hub_broker_config *cfg, struct
     b->program = program;
     b->dir = copy(cfg->dir);
     b->log_file = copy(cfg->log_file);
+    b->filter = copy(cfg->filter);
     b->addr.is_unix = true;
     snprintf(b->addr.host, sizeof b->addr.host, "%s", socket);
     free(socket);

@@ -18,8 +18,12 @@ struct hub_broker_config { /* texts are copied */
     const char *socket;    /* NULL: DIR/mqtt */
     const char *log_file;  /* NULL: our stderr */
     unsigned max_message;  /* bytes of a PUBLISH payload */
+    const char *filter;    /* what on_message() hears; NULL: nothing */
     void (*on_up)(struct hub_broker *b, void *user);
     void (*on_down)(struct hub_broker *b, const char *why, void *user);
+    /* Somebody has published, but not hub_broker_publish(). Borrowed for the call. What is larger
+     * than 64 KiB is left out. After a reconnection retained messages come again. */
+    void (*on_message)(struct tb_span topic, struct tb_span payload, bool retained, void *user);
     void (*on_closed)(void *user); /* after hub_broker_close(): last call */
     void *user;
 };
@@ -35,8 +39,9 @@ const struct tb_addr *hub_broker_addr(const struct hub_broker *b);
 void hub_broker_close(struct hub_broker *b);
 
 /* Publishes with QoS 1; done is called exactly once, from the loop: 1 when somebody subscribes to
- * the topic, 0 when nobody does, or negative. topic and payload are copied. TB_ESTATE while the
- * broker is down, TB_ERANGE when too many are under way or the payload is above max_message. */
+ * the topic (our own filter does not count), 0 when nobody does, or negative. topic and payload are
+ * copied. TB_ESTATE while the broker is down, TB_ERANGE when too many are under way or the payload
+ * is above max_message. */
 typedef void hub_published_fn(int result, void *arg);
 int hub_broker_publish(struct hub_broker *b, const char *topic, struct tb_span payload, bool retain,
                        hub_published_fn *done, void *arg) TB_CHECKED;

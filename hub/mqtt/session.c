@@ -6,6 +6,7 @@
 
 #include "mqtt/alias.h"
 #include "mqtt/filters.h"
+#include "mqtt/interest.h"
 #include "tb/log.h"
 
 enum { BUCKETS = 4096, CONNECT_ROOM = TB_MQTT_CONNECT_MAX + TB_MQTT_HEAD_MAX };
@@ -33,7 +34,8 @@ struct hub_session {
     size_t connect_n;               /* of that, the size of CONNECT; 0 before it is complete */
     struct tb_mqtt_connect connect; /* borrows from first */
     struct tb_mqtt_scan up, down;
-    struct hub_filters filters;  /* of the SUBSCRIBE that passes */
+    struct hub_filters filters; /* of the SUBSCRIBE that passes */
+    struct hub_interest interest;
     struct hub_aliases *aliases; /* MQTT 5 topic aliases of the device; NULL before the first */
     const char *reason;          /* why it ends; NULL while it lives */
     unsigned broker_life;
@@ -159,6 +161,13 @@ static int next_up(struct hub_session *s, struct tb_span *rest, struct tb_mqtt_s
     return ok ? r : TB_EPROTO;
 }
 
+static void see_interest(struct hub_session *s, const struct tb_mqtt_seen *seen) {
+    char topic[HUB_DEVICE_MAX + 32];
+
+    snprintf(topic, sizeof topic, "devices/%s/command", s->peer.cred.device);
+    hub_interest_see(&s->interest, s->connect.level, topic, seen);
+}
+
 /* From the device, behind CONNECT. */
 static void relay_up(struct hub_session *s, struct tb_span data) {
     struct tb_span rest = data;
@@ -172,6 +181,8 @@ static void relay_up(struct hub_session *s, struct tb_span data) {
         }
         if (seen.head.type == TB_MQTT_PUBLISH)
             see_publish(s, &seen);
+        else
+            see_interest(s, &seen);
         s->said_goodbye = seen.head.type == TB_MQTT_DISCONNECT;
     }
     if (r < 0) {
@@ -211,6 +222,7 @@ static size_t relay_connack(struct hub_session *s, struct tb_span data) {
         return data.n;
     }
     s->answered = true;
+    s->interest.resumed = ack.session_present;
     (*(ack.code == 0 ? &s->all->totals.connects : &s->all->totals.connects_refused))++;
     s->all->hooks.on_connect(s, &s->connect, ack.code, s->all->hooks.user);
     hub_tls_write(s->tls, tb_buf_span(&out));
@@ -457,6 +469,15 @@ const struct hub_peer *hub_session_peer(const struct hub_session *s) {
 
 bool hub_session_is_connected(const struct hub_session *s) {
     return s->answered && !s->reason;
+}
+
+bool hub_sessions_want_commands(struct hub_sessions *all, const char *device) {
+    for (const struct hub_session *s = *bucket_of(all, device); s; s = s->next) {
+        if (hub_session_is_connected(s) && strcmp(s->peer.cred.device, device) == 0 &&
+            hub_interest_is(&s->interest))
+            return true;
+    }
+    return false;
 }
 
 static void kick(struct hub_session *s, const char *reason, uint8_t code) {

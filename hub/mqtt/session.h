@@ -39,6 +39,8 @@ const char *hub_session_device(const struct hub_session *s);
 const char *hub_session_identity(const struct hub_session *s); /* user name at the broker */
 const struct hub_peer *hub_session_peer(const struct hub_session *s);
 bool hub_session_is_connected(const struct hub_session *s); /* the broker has accepted it */
+/* Is the device connected, and has it subscribed to its commands? */
+bool hub_sessions_want_commands(struct hub_sessions *all, const char *device);
 
 /* fn returns true to have the session closed with reason: MQTT 5 devices are told 0x98 first.
  * Returns how many. */

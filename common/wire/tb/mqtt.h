@@ -13,6 +13,7 @@ enum tb_mqtt_type {
     TB_MQTT_PUBLISH = 3,
     TB_MQTT_PUBACK = 4,
     TB_MQTT_SUBSCRIBE = 8,
+    TB_MQTT_SUBACK = 9,
     TB_MQTT_DISCONNECT = 14,
     TB_MQTT_AUTH = 15,
 };
