@@ -6,6 +6,7 @@
 
 #include "cmd/cmd.h"
 #include "core/modem_int.h"
+#include "core/room.h"
 
 enum { FLUSH_AT = 1 << 14 };
 
@@ -155,6 +156,16 @@ static void start_line(struct at_channel *ch) {
         run_line(ch);
 }
 
+/* So that n more characters have their place in the line. */
+static void line_room(struct at_channel *ch, size_t n) {
+    struct at_line *l = &ch->line;
+
+    n = n < l->limit - l->n ? l->n + n : l->limit;
+    ch->line_mem.n = l->n;
+    modem_room(&ch->line_mem, n);
+    l->p = ch->line_mem.p;
+}
+
 /* Input up to the end of the first line whose execution does not end at once; returns what was
  * consumed. */
 static size_t feed(struct at_channel *ch, struct tb_span in) {
@@ -162,7 +173,10 @@ static size_t feed(struct at_channel *ch, struct tb_span in) {
 
     while (in.n && !ch->busy && !ch->stalled) {
         struct tb_span before = in;
-        enum at_line_event event = at_line_take(&ch->line, ch->set.s[3], ch->set.s[5], &in);
+        enum at_line_event event;
+
+        line_room(ch, in.n);
+        event = at_line_take(&ch->line, ch->set.s[3], ch->set.s[5], &in);
 
         if (ch->set.echo)
             at_put(ch, tb_span_sub(before, 0, before.n - in.n));
@@ -220,9 +234,7 @@ int at_submit(struct at_channel *ch, void (*run)(struct modem *, struct sim_task
 
 struct at_channel *at_channel_new(struct modem *m, const char *name, unsigned flags,
                                   const struct at_channel_ops *ops, void *user) {
-    size_t limit = m->quirks.line_max;
-    struct at_channel *ch =
-        calloc(1, sizeof *ch + limit); /* the line's pages are touched as lines need them */
+    struct at_channel *ch = calloc(1, sizeof *ch);
 
     if (!ch)
         return NULL;
@@ -231,7 +243,7 @@ struct at_channel *at_channel_new(struct modem *m, const char *name, unsigned fl
     ch->ops = ops;
     ch->user = user;
     snprintf(ch->name, sizeof ch->name, "%s", name);
-    at_line_init(&ch->line, (uint8_t *)(ch + 1), limit);
+    at_line_init(&ch->line, NULL, m->quirks.line_max);
     at_settings_restore(ch);
     *m->channels_end = ch;
     m->channels_end = &ch->next;
@@ -285,7 +297,8 @@ void at_channel_free(struct at_channel *ch) {
     *at = ch->next;
     if (!ch->next)
         m->channels_end = at;
-    tb_wipe(ch, sizeof *ch + m->quirks.line_max);
+    modem_room_free(&ch->line_mem);
+    tb_wipe(ch, sizeof *ch);
     free(ch);
     modem_leave(m);
 }

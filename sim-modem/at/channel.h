@@ -34,6 +34,7 @@ struct at_channel {
 
     struct at_settings set;
     struct at_line line;
+    struct tb_buf line_mem; /* grows: core/room.h */
     struct at_timer typing; /* a half-typed line holds unsolicited text back only so long */
 
     struct at_request req; /* the command being executed */

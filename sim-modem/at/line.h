@@ -6,7 +6,8 @@
 #include "tb/span.h"
 
 struct at_line {
-    uint8_t *p; /* the body being typed or, when whole, the last one; given by the owner */
+    uint8_t *p; /* the body being typed or, when whole, the last one; given by the owner, who may
+                   move it between calls */
     size_t n, limit;
     enum { AT_LINE_IDLE, AT_LINE_PREFIX, AT_LINE_BODY } state;
     bool whole;    /* p holds a finished body that A/ repeats */
@@ -21,7 +22,8 @@ enum at_line_event {
     AT_LINE_TOO_LONG, /* a body passed the limit and was thrown away up to its terminator */
 };
 
-/* p: limit bytes, borrowed until the line is no longer used. */
+/* p: limit bytes, or as many as n and the next input together; borrowed until the line is no longer
+ * used. */
 void at_line_init(struct at_line *l, uint8_t *p, size_t limit);
 
 /* Consumes from *in up to and including the byte that completes an event. cr and bs are the

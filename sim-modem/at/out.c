@@ -4,6 +4,7 @@
 
 #include "channel.h"
 #include "core/modem_int.h"
+#include "core/room.h"
 
 void at_flush(struct modem *m) {
     struct at_channel *ch = m->out_ch;
@@ -18,9 +19,10 @@ void at_flush(struct modem *m) {
 struct tb_buf *at_room(struct at_channel *ch, size_t n) {
     struct modem *m = ch->m;
 
-    if (m->out_ch != ch || m->out.cap - m->out.n < n)
+    if (m->out_ch != ch || AT_OUT_MAX - m->out.n < n)
         at_flush(m);
     m->out_ch = ch;
+    modem_room(&m->out, m->out.n + n);
     return &m->out;
 }
 

@@ -79,7 +79,7 @@ static bool is_gsm_authentication(struct tb_span cmd) {
 }
 
 static int prepare(struct modem *m, struct at_channel *ch) {
-    struct tb_buf *cmd = sim_command(m);
+    struct tb_buf *cmd = sim_command_of(m, ch->op.apdu.hex.n / 2);
     struct tb_cla c;
     unsigned n;
 

@@ -48,7 +48,7 @@ static void pin_run(struct modem *m, struct sim_task *t, struct tb_span rsp) {
         sim_send(m, 0);
         return;
     }
-    tb_wipe(m->sim.cmd_mem, 32);
+    tb_wipe(m->sim.cmd.p, m->sim.cmd.cap);
     r = pin_result(sim_sw(rsp));
     sim_release(m);
     at_finish(ch, r);

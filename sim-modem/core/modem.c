@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "modem_int.h"
+#include "room.h"
 
 static const char default_imei[] = "490154203237518";
 
@@ -15,7 +16,7 @@ struct modem *modem_new(const struct modem_config *cfg, int *ret_err) {
     int err = TB_EPARSE;
 
     if (imei_ok(imei)) {
-        m = calloc(1, sizeof *m); /* large, but untouched pages of it cost nothing */
+        m = calloc(1, sizeof *m);
         err = m ? 0 : TB_ENOMEM;
     }
     if (ret_err)
@@ -31,7 +32,6 @@ struct modem *modem_new(const struct modem_config *cfg, int *ret_err) {
     memcpy(m->imei, imei, sizeof m->imei);
     m->fun = 1;
     m->channels_end = &m->channels;
-    m->out = TB_BUF(m->out_mem);
     net_init(&m->net);
     sim_init(m);
     return m;
@@ -43,6 +43,9 @@ void modem_free(struct modem *m) {
     m->depth++; /* nothing is sent any more */
     while (m->channels)
         at_channel_free(m->channels);
+    modem_room_free(&m->out);
+    modem_room_free(&m->sim.cmd);
+    modem_room_free(&m->sim.got);
     tb_wipe(&m->sim, sizeof m->sim);
     free(m);
 }

@@ -34,11 +34,10 @@ struct modem {
     struct sim sim;
     struct modem_counters counters;
 
-    struct at_channel *out_ch; /* whose output is in out */
-    struct tb_buf out;
+    struct at_channel *out_ch;           /* whose output is in out */
+    struct tb_buf out;                   /* grows: core/room.h */
     char stale[256];                     /* quirk csim-stale: the previous answer */
     uint8_t made[TB_APDU_MAX_SHORT_RSP]; /* quirk t0: the answer as the TE sees it */
-    uint8_t out_mem[AT_OUT_MAX];
 };
 
 /* Around every public function: the last one out gives the card to the next, flushes and arms the

@@ -4,22 +4,26 @@
 #include <stdio.h>
 
 #include "core/modem_int.h"
+#include "core/room.h"
 
 static void fail_users(struct modem *m, int result);
 
 void sim_init(struct modem *m) {
     struct sim *s = &m->sim;
 
-    s->cmd = TB_BUF(s->cmd_mem);
-    s->got = TB_BUF(s->got_mem);
     s->queue_end = &s->queue;
     s->next_handle = 0x385A7CF;
 }
 
-struct tb_buf *sim_command(struct modem *m) {
+struct tb_buf *sim_command_of(struct modem *m, size_t n) {
     m->sim.cmd.n = 0;
     m->sim.cmd.overflow = false;
+    modem_room(&m->sim.cmd, n + 1); /* a Le may be added */
     return &m->sim.cmd;
+}
+
+struct tb_buf *sim_command(struct modem *m) {
+    return sim_command_of(m, TB_APDU_MAX_SHORT_CMD);
 }
 
 void sim_build(struct modem *m, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
@@ -269,6 +273,17 @@ static bool send_retry(struct modem *m, uint8_t le) {
     return true;
 }
 
+/* More than a response can hold is marked as overflow. */
+static void gather(struct sim *s, struct tb_span data) {
+    size_t n = s->got.n + data.n;
+
+    if (n > TB_APDU_MAX_RSP + 2)
+        s->got.overflow = true;
+    else
+        modem_room(&s->got, n);
+    tb_put(&s->got, data);
+}
+
 /* Follows procedure bytes; true when another command went out. */
 static bool follow(struct modem *m, struct tb_span rsp) {
     struct sim *s = &m->sim;
@@ -279,7 +294,7 @@ static bool follow(struct modem *m, struct tb_span rsp) {
     if (tb_sw_more(sw) && s->got.n <= TB_APDU_MAX_RSP - 258 &&
         (s->stage != SIM_X_FETCH ||
          sim_data(rsp).n > 0)) { /* a card that only promises is not asked for ever */
-        tb_put(&s->got, sim_data(rsp));
+        gather(s, sim_data(rsp));
         send_fetch(m, (uint8_t)sw);
         return true;
     }
@@ -332,7 +347,7 @@ void sim_answer(struct modem *m, struct tb_span rsp) {
     if (t && follow(m, rsp))
         return;
     if (s->got.n) {
-        tb_put(&s->got, rsp);
+        gather(s, rsp);
         if (tb_buf_ok(&s->got)) /* else the card sends more than any command can ask for: its last
                                    piece */
             rsp = tb_buf_span(&s->got);

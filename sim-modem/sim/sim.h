@@ -91,8 +91,8 @@ struct sim {
     bool abandoned;           /* …and it is gone */
     const char *origin;       /* for traces: the AT port's name, NULL: the modem */
     const char *what;
-    struct tb_buf cmd; /* the command being built or under way */
-    struct tb_buf got; /* data gathered over several answers */
+    struct tb_buf cmd; /* the command being built or under way; grows: core/room.h */
+    struct tb_buf got; /* data gathered over several answers; the same */
     uint8_t small[8];  /* GET RESPONSE */
     struct tb_span sent;
 
@@ -112,9 +112,6 @@ struct sim {
     bool pin_enabled;
     bool pin_known; /* the card told about its PIN */
     bool again;     /* boot goes through the USIM once more, a PIN was given */
-
-    uint8_t cmd_mem[TB_APDU_MAX_CMD];
-    uint8_t got_mem[TB_APDU_MAX_RSP + 2];
 };
 
 void sim_init(struct modem *m);
@@ -141,8 +138,10 @@ void sim_forget(struct modem *m, struct at_channel *ch);
 /* Is the card usable for an AT command now? AT_OK, the CME error, or AT_PENDING while it boots. */
 int sim_check(const struct modem *m);
 
-/* Begins a new command in m->sim.cmd. */
+/* Begins a new command in m->sim.cmd, which has room for a short APDU… */
 struct tb_buf *sim_command(struct modem *m);
+/* …or for n bytes. */
+struct tb_buf *sim_command_of(struct modem *m, size_t n);
 /* A short APDU; ne 0: no Le. */
 void sim_build(struct modem *m, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
                struct tb_span data, unsigned ne);
