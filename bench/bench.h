@@ -10,14 +10,22 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "hist.h"
 #include "tb/error.h"
+
+enum { BENCH_MAX_ROUNDS = 64 };
 
 struct bench_options {
     double seconds; /* of one variant in one round */
     unsigned rounds;
-    bool one_cpu;     /* everything on one CPU: no wake-ups of idle CPUs in the figures */
-    bool check;       /* a broken promise is a failure */
-    const char *json; /* file, or NULL */
+    bool one_cpu;       /* everything on one CPU: no wake-ups of idle CPUs in the figures */
+    bool check;         /* a broken promise is a failure */
+    const char *json;   /* file, or NULL */
+    const char *html;   /* folder, or NULL */
+    unsigned devices;   /* fleet */
+    unsigned sessions;  /* concurrency: the largest crowd */
+    const char *filter; /* handshake: NULL for the default selection */
+    bool everything;    /* handshake: the whole matrix */
 };
 
 /* One variant: fn does n operations and returns 0, or negative. */
@@ -25,19 +33,31 @@ struct bench_variant {
     const char *name; /* at most BENCH_NAME_MAX characters */
     int (*fn)(void *arg, unsigned n);
     void *arg;
-    int against;  /* index of the variant it is compared to, -1: none */
-    double floor; /* the ratio the project promises, 0: none */
-    double least; /* the rate it promises, 0: none */
+    int against;              /* index of the variant it is compared to, -1: none */
+    double floor;             /* the ratio the project promises, 0: none */
+    double least;             /* the rate it promises, 0: none */
+    struct bench_hist *times; /* of single operations, filled by fn; NULL: not told */
     /* results, medians of the rounds */
     double rate, low, high; /* operations per second; worst and best round */
     double cpu_us, all_us;  /* CPU per operation: of this process; of all that the run started */
     double ratio;           /* to variant `against`, round by round */
+    double p50_us, p99_us;  /* of times */
 };
 enum { BENCH_NAME_MAX = 44 };
 
 /* Runs all variants, taking turns, round after round. Returns 0, or the first error (named on
  * stderr). */
 int bench_measure(const struct bench_options *o, struct bench_variant *v, size_t n);
+
+/* What one variant did in one round; for benchmarks that take turns in their own way. */
+struct bench_round {
+    uint64_t operations, ns, cpu_self, cpu_all;
+};
+/* Fills the results of v; against: the rounds of the one it is compared to, or NULL. */
+void bench_summarise(struct bench_variant *v, const struct bench_round *rounds,
+                     const struct bench_round *against, size_t n);
+/* On a terminal: step (from 0) of so many; steps 0: nothing any more. */
+void bench_progress(size_t step, size_t steps);
 
 /* ---- report (report.c): to stdout as tables, and into one JSON object ---- */
 
@@ -95,4 +115,5 @@ int bench_card_counters(const char *ctl, json_t **ret);
 int bench_apdu(const struct bench_options *o, json_t *report);
 int bench_handshake(const struct bench_options *o, json_t *report);
 int bench_hub(const struct bench_options *o, json_t *report);
-int bench_memory(const struct bench_options *o, json_t *report);
+int bench_concurrency(const struct bench_options *o, json_t *report);
+int bench_fleet(const struct bench_options *o, json_t *report);

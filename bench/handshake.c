@@ -7,6 +7,7 @@
 
 #include "bed.h"
 #include "bench.h"
+#include "server.h"
 #include "tls.h"
 
 struct client {
@@ -92,10 +93,10 @@ struct peers {
 };
 
 static int start_server(struct peers *p) {
-    struct bench_tls_server config = {.mqtt = false};
+    static struct bench_server config;
     int r = bench_tls_issue("server", &bench_tls_localhost, &config.files);
 
-    return r == 0 ? bench_peer(bench_tls_serve, &config, p->server, sizeof p->server) : r;
+    return r == 0 ? bench_peer(bench_server_run, &config, p->server, sizeof p->server) : r;
 }
 
 static int start_peers(struct peers *p) {

@@ -12,6 +12,7 @@
 
 #include "bed.h"
 #include "bench.h"
+#include "server.h"
 #include "tls.h"
 
 #define DEVICE "89000100000000009000"
@@ -188,14 +189,14 @@ static int start_hub(struct bed *b) {
 static int start(struct bed *b) {
     static const struct tb_pki_request device = {
         TB_PKI_CLIENT, DEVICE, "IoT SAFE testbed", NULL, NULL, -3600, 86400};
-    struct bench_tls_server bare = {.mqtt = true};
+    static struct bench_server bare = {.mqtt = true};
     int r = bench_tls_issue("server", &bench_tls_localhost, &b->server);
 
     if (r == 0)
         r = bench_tls_issue("device", &device, &b->device);
     bare.files = b->server;
     if (r == 0)
-        r = bench_peer(bench_tls_serve, &bare, b->addr[BARE], sizeof b->addr[BARE]);
+        r = bench_peer(bench_server_run, &bare, b->addr[BARE], sizeof b->addr[BARE]);
     if (r == 0)
         r = start_mosquitto(b);
     return r == 0 ? start_hub(b) : r;

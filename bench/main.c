@@ -11,22 +11,29 @@
 static const struct {
     const char *name, *help;
     int (*fn)(const struct bench_options *o, json_t *report);
-    double seconds;
+    double seconds; /* defaults */
+    unsigned rounds;
 } benches[] = {
     {"apdu",
      "APDU exchanges and card signatures per second on each transport, against bare echoes and the "
      "bare library",
-     bench_apdu, 0.3},
+     bench_apdu, 0.3, 7},
     {"handshake",
      "TLS handshakes with the key in the card against a software key; APDUs and bytes per "
      "handshake",
-     bench_handshake, 0.5},
+     bench_handshake, 0.5, 7},
+    {"concurrency",
+     "Handshakes of up to 1000 sessions in one thread whose cards need 100 ms for an operation, "
+     "against cards that need no time",
+     bench_concurrency, 2, 3},
+    {"fleet",
+     "What 10000 devices in one process keep in memory: card, modem, device; and what a session "
+     "adds",
+     bench_fleet, 0, 0},
     {"hub",
      "Connections per second that iot-hub takes, against mosquitto with its own TLS and bare "
      "OpenSSL",
-     bench_hub, 0.5},
-    {"memory", "What one simulated device keeps in memory; there is nothing to time", bench_memory,
-     0},
+     bench_hub, 0.5, 7},
 };
 
 enum {
@@ -36,7 +43,12 @@ enum {
     KEY_ROUNDS,
     KEY_SECONDS,
     KEY_CHECK,
-    KEY_HTML
+    KEY_HTML,
+    KEY_DEVICES,
+    KEY_SESSIONS,
+    KEY_FILTER,
+    KEY_ALL,
+    KEY_QUICK
 };
 
 struct arguments {
@@ -44,6 +56,16 @@ struct arguments {
     const char *name;
     bool cpus_given;
 };
+
+static unsigned number(struct argp_state *state, const char *option, const char *text, unsigned min,
+                       unsigned max) {
+    char *end;
+    unsigned long v = strtoul(text, &end, 10);
+
+    if (*text < '0' || *text > '9' || *end || v < min || v > max)
+        argp_error(state, "%s is a number from %u to %u", option, min, max);
+    return (unsigned)v;
+}
 
 static error_t parse_one(int key, char *arg, struct argp_state *state) {
     struct arguments *a = state->input;
@@ -60,9 +82,7 @@ static error_t parse_one(int key, char *arg, struct argp_state *state) {
         a->cpus_given = true;
         break;
     case KEY_ROUNDS:
-        a->o.rounds = (unsigned)strtoul(arg, &end, 10);
-        if (*end || a->o.rounds < 1 || a->o.rounds > 64)
-            argp_error(state, "--rounds is a number from 1 to 64");
+        a->o.rounds = number(state, "--rounds", arg, 1, BENCH_MAX_ROUNDS);
         break;
     case KEY_SECONDS:
         a->o.seconds = strtod(arg, &end);
@@ -74,6 +94,21 @@ static error_t parse_one(int key, char *arg, struct argp_state *state) {
         break;
     case KEY_HTML:
         argp_failure(state, 2, 0, "--html: not built yet; --json FILE has the figures");
+        break;
+    case KEY_DEVICES:
+        a->o.devices = number(state, "--devices", arg, 1, 100000);
+        break;
+    case KEY_SESSIONS:
+        a->o.sessions = number(state, "--sessions", arg, 1, 1000);
+        break;
+    case KEY_FILTER:
+        a->o.filter = arg;
+        break;
+    case KEY_ALL:
+        a->o.everything = true;
+        break;
+    case KEY_QUICK:
+        a->o.everything = false;
         break;
     case ARGP_KEY_ARG:
         if (a->name)
@@ -93,22 +128,26 @@ int main(int argc, char **argv) {
          "Pin everything to one CPU (default for apdu), or leave placement to the kernel (default "
          "for the others)",
          0},
-        {"rounds", KEY_ROUNDS, "N", 0, "Rounds; all variants take turns in each (default 7)", 0},
+        {"rounds", KEY_ROUNDS, "N", 0,
+         "Rounds; all variants take turns in each (default 7, concurrency: 3)", 0},
         {"seconds", KEY_SECONDS, "S", 0,
-         "Time of one variant in one round (default 0.3 for apdu, 0.5 for the others)", 0},
+         "Time of one variant in one round (default 0.5, apdu: 0.3, concurrency: 2)", 0},
+        {"devices", KEY_DEVICES, "N", 0, "fleet: devices in the process (default 10000)", 0},
+        {"sessions", KEY_SESSIONS, "N", 0,
+         "concurrency: the largest number of sessions, 1 to 1000 (default 1000)", 0},
         {"check", KEY_CHECK, NULL, 0, "Exit with 1 when a promise is broken", 0},
-        {"html", KEY_HTML, "DIR", 0, "Not built yet", 0},
+        {"html", KEY_HTML, "DIR", 0, "Write a page with tables and plots: DIR/BENCHMARK.html", 0},
         {0}};
     static const struct argp argp = {
         options,
         parse_one,
-        "apdu|handshake|hub|memory",
+        "apdu|handshake|concurrency|fleet|hub",
         "Measures the testbed's paths against what any program could do there, in one run.\v"
         "Absolute rates are those of a machine shared with others: compare the ratios.",
         NULL,
         NULL,
         NULL};
-    struct arguments a = {.o = {.rounds = 7}};
+    struct arguments a = {.o = {.devices = 10000, .sessions = 1000}};
     const char *names[N_BENCHES + 1] = {NULL};
     size_t i;
     json_t *report;
@@ -127,13 +166,13 @@ int main(int argc, char **argv) {
 
         fprintf(stderr, "iot-bench: %s%s%s%s%s\n", a.name ? "no benchmark '" : "which benchmark? ",
                 a.name ? a.name : "", a.name ? "'; " : "", near ? "did you mean " : "there is: ",
-                near ? near : "apdu, handshake, hub, memory");
+                near ? near : "apdu, handshake, concurrency, fleet, hub");
         return 2;
     }
     if (a.o.seconds == 0)
         a.o.seconds = benches[i].seconds;
-    if (benches[i].seconds == 0)
-        a.o.rounds = 0;
+    if (benches[i].rounds == 0 || a.o.rounds == 0)
+        a.o.rounds = benches[i].rounds;
     if (!a.cpus_given)
         a.o.one_cpu = i == 0;
     (void)bench_dir(); /* before there are children who would make their own */

@@ -116,6 +116,10 @@ static json_t *row_json(const struct bench_variant *v, const struct bench_varian
         json_pack("{s:s,s:f,s:f,s:f,s:f,s:f}", "name", v->name, "per_second", v->rate, "min",
                   v->low, "max", v->high, "cpu_us", v->cpu_us, "cpu_all_us", v->all_us);
 
+    if (v->times) {
+        json_object_set_new(row, "p50_us", json_real(v->p50_us));
+        json_object_set_new(row, "p99_us", json_real(v->p99_us));
+    }
     if (v->against >= 0) {
         json_object_set_new(row, "against", json_string(rows[v->against].name));
         json_object_set_new(row, "ratio", json_real(v->ratio));
@@ -124,21 +128,29 @@ static json_t *row_json(const struct bench_variant *v, const struct bench_varian
 }
 
 static void print_row(const struct bench_variant *v, size_t i) {
-    char low[16], high[16], range[40], rate[16], cpu[16], all[16], ratio[24] = "";
+    char low[16], high[16], range[40], rate[16], cpu[16], all[16], p50[16] = "", p99[16] = "";
 
     snprintf(range, sizeof range, "(%s .. %s)", digits(v->low, low), digits(v->high, high));
+    if (v->times) {
+        digits(v->p50_us / 1e3, p50);
+        digits(v->p99_us / 1e3, p99);
+    }
+    printf("  %2zu  %-*s %8s %18s %7s %7s %7s %7s", i + 1, BENCH_NAME_MAX, v->name,
+           digits(v->rate, rate), range, digits(v->cpu_us, cpu), digits(v->all_us, all), p50, p99);
     if (v->against >= 0)
-        snprintf(ratio, sizeof ratio, "  %.2f of %d", v->ratio, v->against + 1);
-    printf("  %2zu  %-*s %10s %22s %8s %8s%s\n", i + 1, BENCH_NAME_MAX, v->name,
-           digits(v->rate, rate), range, digits(v->cpu_us, cpu), digits(v->all_us, all), ratio);
+        printf("  %.2f of %d", v->ratio, v->against + 1);
+    putchar('\n');
 }
 
 void bench_report_table(json_t *report, const char *title, const struct bench_variant *v,
                         size_t n) {
     json_t *rows = json_array();
+    bool times = false;
 
-    printf("\n%s\n%*s\n", title, 6 + BENCH_NAME_MAX + 60,
-           "per second   (worst .. best round)   CPU us      all  ratio");
+    for (size_t i = 0; i < n; i++)
+        times = times || v[i].times;
+    printf("\n%s\n%*s %18s %7s %7s %7s %7s  ratio\n", title, 6 + BENCH_NAME_MAX + 9, "per second",
+           "(worst .. best)", "CPU us", "all", times ? "p50 ms" : "", times ? "p99 ms" : "");
     for (size_t i = 0; i < n; i++) {
         print_row(&v[i], i);
         json_array_append_new(rows, row_json(&v[i], v));

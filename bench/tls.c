@@ -40,62 +40,6 @@ int bench_tls_issue(const char *name, const struct tb_pki_request *request,
     return r;
 }
 
-/* ---- the server ---- */
-
-static void talk(SSL *ssl, bool mqtt) {
-    uint8_t packet[64];
-
-    if (SSL_accept(ssl) != 1)
-        return;
-    if (!mqtt) {
-        (void)SSL_write(ssl, "!", 1);
-        return;
-    }
-    if (SSL_read(ssl, packet, sizeof packet) == (int)sizeof mqtt_connect)
-        (void)SSL_write(ssl, mqtt_connack, sizeof mqtt_connack);
-    while (SSL_read(ssl, packet, sizeof packet) > 0)
-        ;
-}
-
-static void serve_one(SSL_CTX *ctx, int fd, bool mqtt) {
-    SSL *ssl = SSL_new(ctx);
-    int one = 1;
-
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    SSL_set_fd(ssl, fd);
-    talk(ssl, mqtt);
-    SSL_free(ssl);
-    close(fd);
-}
-
-void bench_tls_serve(int fd, void *arg) {
-    const struct bench_tls_server *s = arg;
-    /* A context of its own: an openssl.cnf in the environment is not the subject. */
-    SSL_CTX *ctx = SSL_CTX_new_ex(OSSL_LIB_CTX_new(), NULL, TLS_server_method());
-    char addr[64];
-    int listener = bench_listen(false, addr, sizeof addr);
-
-    if (listener < 0 || SSL_CTX_use_certificate_file(ctx, s->files.cert, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_use_PrivateKey_file(ctx, s->files.key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_load_verify_locations(ctx, s->files.ca, NULL) != 1)
-        return;
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-    SSL_CTX_set_num_tickets(ctx, 0);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set1_groups_list(ctx, "P-256");
-    dprintf(fd, "%s\n", addr);
-    close(fd);
-    for (;;) {
-        int conn = accept(listener, NULL, NULL);
-
-        if (conn >= 0)
-            serve_one(ctx, conn, s->mqtt);
-    }
-}
-
-/* ---- the client ---- */
-
 int bench_tls_client_init(struct bench_tls_client *c, OSSL_LIB_CTX *libctx,
                           const struct bench_tls_files *files, int version) {
     c->ctx = SSL_CTX_new_ex(libctx, NULL, TLS_client_method());

@@ -1,6 +1,5 @@
 #pragma once
-/* Both ends of TLS with client certificates: a server on bare OpenSSL, and the clients that all
- * servers are measured with. */
+/* TLS with client certificates as an unmodified program does it: OpenSSL on blocking sockets. */
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
@@ -16,13 +15,6 @@ extern const struct tb_pki_request bench_tls_localhost;
 /* A new key and its certificate by bench_ca(), in files named after name. */
 int bench_tls_issue(const char *name, const struct tb_pki_request *request,
                     struct bench_tls_files *ret);
-
-struct bench_tls_server {
-    struct bench_tls_files files;
-    bool mqtt; /* answers CONNECT with CONNACK; else says one byte when the handshake is complete */
-};
-/* For bench_peer(); arg is a struct bench_tls_server. One connection after the other. */
-void bench_tls_serve(int fd, void *arg);
 
 struct bench_tls_client {
     SSL_CTX *ctx;

@@ -1,4 +1,4 @@
-"""Both benchmarks in their shortest form: what they count and how they report, never how long anything took."""
+"""The benchmarks in their shortest form: what they count and how they report, never how long anything took."""
 import json
 import os
 import shutil
@@ -9,8 +9,8 @@ import unittest
 
 import tbtest
 
-SHORT = ("--rounds", "1", "--seconds", "0.02")
 ROW = {"name": str, "per_second": float, "min": float, "max": float, "cpu_us": float, "cpu_all_us": float}
+SANITIZED = bool(os.environ.get("TB_PRELOAD"))  # memory is then the sanitizer's
 PCSC = "PC/SC: pcscd, Debian's vpcd, sim-card"
 
 
@@ -25,22 +25,22 @@ class Bench(tbtest.Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done
 
-    def report(self, name):
+    def report(self, name, *args, seconds=0.02):
         """The JSON of a short run, whose general form is checked."""
         file = self.path(name + ".json")
-        done = self.bench(name, *SHORT, "--json", file)
+        done = self.bench(name, "--rounds", "1", "--seconds", str(seconds), *args, "--json", file)
         with open(file) as f:
             report = json.load(f)
         self.assertTrue(members(report, {"schema": int, "benchmark": str, "version": str, "time": int, "machine": dict, "options": dict,
                                          "tables": list, "costs": list, "sizes": list, "promises": list, "missing": list}), report)
         self.assertEqual((report["schema"], report["benchmark"]), (1, name))
         self.assertTrue(members(report["machine"], {"cpu": str, "cpus": int, "kernel": str, "openssl": str}))
-        self.assertEqual(report["options"], {"seconds": 0.02, "rounds": int(name != "memory"), "cpus": "one" if name == "apdu" else "free"})
+        self.assertEqual(report["options"], {"seconds": seconds, "rounds": int(name != "fleet"), "cpus": "one" if name == "apdu" else "free"})
         for table in report["tables"]:
             self.check_rows(table["rows"], done.stdout)
         for promise in report["promises"]:
             self.assertTrue(members(promise, {"promise": str, "kept": bool}), promise)
-        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 120)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 132)
         return report
 
     def check_rows(self, rows, text):
@@ -85,11 +85,27 @@ class Bench(tbtest.Case):
         self.assertEqual(names, ["%s, %s" % (tls, server) for tls in ("TLS 1.3", "TLS 1.2")
                                  for server in ("bare OpenSSL", "mosquitto", "iot-hub, mosquitto behind")])
 
-    def test_memory_of_a_device(self):
-        sizes = {size["name"]: size["kib"] for size in self.report("memory")["sizes"]}
-        self.assertEqual(len(sizes), 5)
-        self.assertGreater(min(sizes.values()), 0)
-        self.assertLess(sum(sizes.values()), 1 << 20)
+    def test_fleet_in_one_process(self):
+        report = self.report("fleet", "--devices", "100")
+        sizes = {size["name"]: size["kib"] for size in report["sizes"]}
+        self.assertEqual(len(sizes), 9)
+        self.assertGreater(sizes["together, not connected"], 1)
+        self.assertEqual([row["name"].split()[0] for row in report["tables"][0]["rows"]], ["cards", "modems", "devices", "sessions"])
+        self.assertEqual(len(report["promises"]), 1)
+        self.assertTrue(SANITIZED or report["promises"][0]["kept"], sizes)
+
+    def test_concurrent_sessions_of_slow_cards(self):
+        report = self.report("concurrency", "--sessions", "10", seconds=0.25)
+        rows = report["tables"][0]["rows"]
+        self.assertEqual([row["name"] for row in rows], ["1 session, card 0 ms", "1 session, card 100 ms",
+                                                         "10 sessions, card 0 ms", "10 sessions, card 100 ms"])
+        for row in rows:
+            self.assertGreaterEqual(row["p99_us"], row["p50_us"])
+            self.assertEqual("against" in row, "100 ms" in row["name"])
+        for slow in rows[1], rows[3]:
+            self.assertGreater(slow["p50_us"], 99000)
+        if not SANITIZED:
+            self.assertTrue(all(promise["kept"] for promise in report["promises"]), report["promises"])
 
     def test_nothing_stays(self):
         before = set(os.listdir("/tmp"))
@@ -115,7 +131,7 @@ class Bench(tbtest.Case):
 
     def test_help_names_the_benchmarks(self):
         text = self.bench("--help").stdout
-        self.assertIn("apdu|handshake|hub|memory", text)
+        self.assertIn("apdu|handshake|concurrency|fleet|hub", text)
         self.assertIn("--json", text)
 
 
@@ -128,8 +144,8 @@ class Usage(unittest.TestCase):
 
     def test_unknown_benchmark(self):
         self.refused("did you mean handshake", "handshakes")
-        self.refused("there is: apdu, handshake, hub, memory", "fleet")
-        self.refused("there is: apdu, handshake, hub, memory")
+        self.refused("there is: apdu, handshake, concurrency, fleet, hub", "memory")
+        self.refused("there is: apdu, handshake, concurrency, fleet, hub")
 
     def test_unknown_options_and_values(self):
         self.refused("--nope", "--nope")
@@ -139,6 +155,8 @@ class Usage(unittest.TestCase):
         self.refused("--seconds", "apdu", "--seconds", "0")
         self.refused("--seconds", "apdu", "--seconds", "nan")
         self.refused("--cpus", "apdu", "--cpus", "two")
+        self.refused("--devices", "fleet", "--devices", "-1")
+        self.refused("--sessions", "concurrency", "--sessions", "1001")
         self.refused("one benchmark", "apdu", "handshake")
 
     def test_pages_are_not_built(self):

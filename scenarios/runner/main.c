@@ -21,7 +21,7 @@ static const struct {
     {"at", "send AT commands to the living bed's modem: at 'AT+CIMI'...", scn_verb_at},
     {"trace", "show what happened in a run folder or the living bed (--follow: and goes on)",
      scn_verb_trace},
-    {"bench", "benchmarks: apdu, handshake, hub, memory", scn_verb_bench},
+    {"bench", "benchmarks: apdu, handshake, concurrency, fleet, hub", scn_verb_bench},
 };
 
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
