@@ -1,6 +1,7 @@
 #pragma once
 /* The running hub: its parts, and what happens between them. */
 #include "api/api.h"
+#include "app/listener.h"
 #include "mqtt/broker.h"
 #include "mqtt/session.h"
 #include "registry/registry.h"
@@ -11,18 +12,12 @@
 
 struct hub_options {
     struct tb_cli_common common; /* first */
-    char *state, *mqtts;
+    char *state;
+    struct tb_strv listen[HUB_LISTENER_KINDS]; /* see app/listener.h */
     char *tls_min, *tls_max, *groups, *ciphers, *cert, *key, *keylog;
     char *broker, *broker_socket, *broker_log;
     bool resumption;
     unsigned deadline_ms, max_connections, max_message;
-};
-
-struct hub_counters {
-    uint64_t tls12, tls13, resumed;
-    uint64_t handshake_us, handshake_us_max;
-    uint64_t refused[HUB_VERDICTS];
-    uint64_t broker_starts;
 };
 
 struct hub {
@@ -30,14 +25,15 @@ struct hub {
     struct hub_options opt;
     struct tb_ctl *ctl;
     struct hub_registry *registry;
-    struct hub_front *front;
+    struct hub_listener *listeners; /* in the order of their kinds; their place never changes */
+    size_t listener_count;
     struct hub_sessions *sessions;
     struct hub_broker *broker;
     struct hub_api *api;
     uv_fs_event_t watch;        /* on hub_registry_touch_file() */
     struct tb_deadline recheck; /* runs hub_recheck() in a turn of its own */
     uint64_t seen_generation;   /* of the registry, by live sessions */
-    struct hub_counters counters;
+    uint64_t broker_starts;
     int lock_fd; /* of DIR/lock; -1: none */
     bool ready, stopping;
 };
@@ -51,14 +47,40 @@ extern const struct tb_ctl_verb hub_verbs[];
 /* Trusted CAs are looked at again, sessions whose credential is not accepted any more are ended.
  * Returns how many. */
 unsigned hub_recheck(struct hub *h);
+/* The registry may have been changed by another process: this is where that is noticed without
+ * watching. Cheap; call it when a device has connected. */
+void hub_notice_changes(struct hub *h);
+/* True when a session of c has to end; *ret_reason says why, for event "closed". */
+bool hub_is_over(struct hub *h, const struct hub_credential *c, const char **ret_reason);
+/* The control socket closes when the hub stops and nobody is left to cause an event. To be called
+ * when a session has gone. */
+void hub_maybe_close_ctl(struct hub *h);
+
+/* listeners.c: all of them, whatever is behind. */
+int hub_listeners_start(struct hub *h, struct tb_error *e) TB_CHECKED;
+int hub_listeners_refresh(struct hub *h, struct tb_error *e) TB_CHECKED; /* trusted CAs */
+unsigned hub_listeners_kick(struct hub *h); /* sessions that are over; how many */
+void hub_listeners_done(struct hub *h);
+unsigned hub_live_sessions(const struct hub *h); /* of all protocols */
+unsigned hub_connections(const struct hub *h);   /* sessions and handshakes */
+/* [{"name", "kind", "at", "tls"}]; coaps over TCP has an entry of its own, kind "coaps_tcp". */
+json_t *hub_json_listeners(const struct hub *h);
+/* The first address of each kind, as members of *o. */
+void hub_json_addresses(const struct hub *h, json_t *o);
+
+/* tell.c: events and figures. members are given. */
+void hub_tell(struct hub *h, const char *event, json_t *members);
+void hub_tell_ready(struct hub *h);
+/* For whoever has ended TLS at l: a device is in, is not let in, has gone. protocol: "mqtt",
+ * "coap", "http". Also counted in l->tally. */
+void hub_tell_session(struct hub_listener *l, const struct hub_peer *peer, const char *protocol);
+void hub_tell_refused(struct hub_listener *l, enum hub_verdict v, const struct hub_peer *peer);
+void hub_tell_closed(struct hub *h, const char *device, const char *reason);
+extern const struct hub_session_hooks hub_session_hooks; /* user: the hub */
 
 /* Lower-case hex, as sha256sum prints it. */
 json_t *hub_json_hex(const uint8_t *p, size_t n);
 json_t *hub_json_credential(const struct hub_credential *c); /* never its secret */
-
-/* "x509:DEVICE" or "psk:IDENTITY": who a peer is in events. Returns dst. */
-enum { HUB_IDENTITY_TEXT = HUB_PSK_IDENTITY_MAX + 8 };
-char *hub_identity_text(const struct hub_credential *c, char dst[HUB_IDENTITY_TEXT]);
 
 /* To all credentials that which names and the step is possible for: to the new state, with event
  * "credential". Returns how many changed; TB_ENOTFOUND when which names nothing, TB_ESTATE when

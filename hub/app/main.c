@@ -7,11 +7,21 @@
 #include "app/hub.h"
 #include "tb/log.h"
 
+#define LISTENER(name, kind, help, fallback)                                                       \
+    {                                                                                              \
+        name, 0, "ADDR[,OPT=…]", help, TB_OPT_LIST, offsetof(struct hub_options, listen[kind]),    \
+            fallback                                                                               \
+    }
+
 static const struct tb_opt options[] = {
     {"state", 's', "DIR", "registry, keys, sockets; made when missing", TB_OPT_STRING,
      offsetof(struct hub_options, state), NULL},
-    {"mqtts", 0, "ADDR", "where devices connect", TB_OPT_STRING,
-     offsetof(struct hub_options, mqtts), "127.0.0.1:8883"},
+    LISTENER("mqtts", HUB_MQTTS, "MQTT, devices with certificates", "127.0.0.1:8883"),
+    LISTENER("mqtts-psk", HUB_MQTTS_PSK, "MQTT, devices with pre-shared keys", NULL),
+    LISTENER("coaps", HUB_COAPS, "CoAP, devices with certificates; DTLS, and TLS over TCP", NULL),
+    LISTENER("coaps-psk", HUB_COAPS_PSK, "CoAP, devices with pre-shared keys", NULL),
+    LISTENER("https", HUB_HTTPS, "HTTP, devices with certificates", NULL),
+    LISTENER("metrics", HUB_METRICS, "/metrics and /healthz, plain HTTP", NULL),
     {"tls-min", 0, "VERSION", "1.2 or 1.3", TB_OPT_STRING, offsetof(struct hub_options, tls_min),
      "1.2"},
     {"tls-max", 0, "VERSION", "1.2 or 1.3", TB_OPT_STRING, offsetof(struct hub_options, tls_max),
@@ -29,9 +39,9 @@ static const struct tb_opt options[] = {
      offsetof(struct hub_options, keylog), NULL},
     {"resumption", 0, NULL, "issue session tickets; the registry is asked before one is accepted",
      TB_OPT_FLAG, offsetof(struct hub_options, resumption), NULL},
-    {"deadline", 0, "MS", "for handshake and CONNECT together", TB_OPT_UINT,
-     offsetof(struct hub_options, deadline_ms), "10000"},
-    {"max-connections", 0, "N", "more are turned away", TB_OPT_UINT,
+    {"deadline", 0, "MS", "for handshake and CONNECT, or the header of a request, together",
+     TB_OPT_UINT, offsetof(struct hub_options, deadline_ms), "10000"},
+    {"max-connections", 0, "N", "per listener; more are turned away", TB_OPT_UINT,
      offsetof(struct hub_options, max_connections), "20000"},
     {"max-message", 0, "BYTES", "largest payload", TB_OPT_UINT,
      offsetof(struct hub_options, max_message), "4194304"},
@@ -47,9 +57,12 @@ static const struct tb_opt options[] = {
 static const struct tb_cli cli = {
     .program = "iot-hub",
     .args_doc = "",
-    .doc = "Ends TLS for IoT devices, knows them by their certificates, relays MQTT to a mosquitto "
-           "it starts."
-           "\vOther commands, each with --help:\n"
+    .doc = "Ends TLS for IoT devices, knows them by their certificates or pre-shared keys, relays "
+           "MQTT to a mosquitto it starts."
+           "\vA listener may be given several times, each with its own policy behind the address: "
+           "tls=1.2|1.3|1.2-1.3 resumption=on|off groups=LIST ciphers=LIST name=TEXT "
+           "client-cert=required|optional (https) tcp=on|off (coaps), separated by commas. What is "
+           "not said there is as the options below.\n\nOther commands, each with --help:\n"
            "  iot-hub ca init|issue|add|trust|distrust|show   certificate authorities\n"
            "  iot-hub import FILE                             cards from the factory\n"
            "  iot-hub add-psk IDENTITY                        a pre-shared key\n"

@@ -49,15 +49,15 @@ static int verb_state(struct tb_ctl_call *call, const json_t *request, json_t *r
     (void)call, (void)request;
     if (running(h, e) < 0)
         return TB_ESTATE;
-    json_object_set_new(reply, "mqtts",
-                        json_string(tb_addr_str(hub_front_addr(h->front), text, sizeof text)));
+    hub_json_addresses(h, reply);
+    json_object_set_new(reply, "listeners", hub_json_listeners(h));
     json_object_set_new(reply, "broker",
                         json_string(tb_addr_str(hub_broker_addr(h->broker), text, sizeof text)));
     json_object_set_new(reply, "broker_up", json_boolean(hub_broker_is_up(h->broker)));
     json_object_set_new(reply, "broker_pid", json_integer(hub_broker_pid(h->broker)));
     json_object_set_new(reply, "state", json_string(h->opt.state));
-    json_object_set_new(reply, "connections", json_integer(hub_front_connections(h->front)));
-    json_object_set_new(reply, "sessions", json_integer(hub_sessions_count(h->sessions)));
+    json_object_set_new(reply, "connections", json_integer(hub_connections(h)));
+    json_object_set_new(reply, "sessions", json_integer(hub_live_sessions(h)));
     return 0;
 }
 
@@ -69,25 +69,63 @@ static json_t *cpu_us(void) {
                         u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
+struct sums {
+    uint64_t version[HUB_VERSIONS], kind[HUB_KINDS_SHOWN], resumed, us, us_max;
+    uint64_t refused[HUB_VERDICTS];
+};
+
+static void add_tally(struct sums *s, const struct hub_tally *t) {
+    for (unsigned v = 0; v < HUB_VERSIONS; v++) {
+        for (unsigned k = 0; k < HUB_KINDS_SHOWN; k++) {
+            const uint64_t both = t->handshakes[v][k][0] + t->handshakes[v][k][1];
+
+            s->version[v] += both;
+            s->kind[k] += both;
+            s->resumed += t->handshakes[v][k][1];
+        }
+    }
+    s->us += t->us;
+    if (t->us_max > s->us_max)
+        s->us_max = t->us_max;
+    for (unsigned v = 0; v < HUB_VERDICTS; v++)
+        s->refused[v] += t->refused[v];
+}
+
+static json_t *json_sums(const struct sums *s) {
+    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I}", "x509", (json_int_t)s->kind[0], "psk",
+                          (json_int_t)s->kind[1], "resumed", (json_int_t)s->resumed, "us",
+                          (json_int_t)s->us, "us_max", (json_int_t)s->us_max);
+    json_t *refused = json_object();
+
+    for (unsigned v = 0; v < HUB_VERSIONS; v++)
+        json_object_set_new(o, hub_version_name(v), json_integer((json_int_t)s->version[v]));
+    for (unsigned v = HUB_ACCEPTED + 1; v < HUB_VERDICTS; v++)
+        json_object_set_new(refused, hub_verdict_name(v), json_integer((json_int_t)s->refused[v]));
+    json_object_set_new(o, "refused", refused);
+    return o;
+}
+
 static int verb_counters(struct tb_ctl_call *call, const json_t *request, json_t *reply,
                          struct tb_error *e, void *user) {
     struct hub *h = user;
-    const struct hub_counters *c = &h->counters;
     const struct hub_session_totals *t;
-    json_t *refused;
+    json_t *by_listener;
+    struct sums sums = {0};
 
     (void)call, (void)request;
     if (running(h, e) < 0)
         return TB_ESTATE;
-    refused = json_object();
+    by_listener = json_object();
     t = hub_sessions_totals(h->sessions);
-    for (unsigned v = HUB_ACCEPTED + 1; v < HUB_VERDICTS; v++)
-        json_object_set_new(refused, hub_verdict_name(v), json_integer((json_int_t)c->refused[v]));
-    json_object_set_new(reply, "handshakes",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "TLSv1.2", (json_int_t)c->tls12,
-                                  "TLSv1.3", (json_int_t)c->tls13, "resumed",
-                                  (json_int_t)c->resumed, "us", (json_int_t)c->handshake_us,
-                                  "us_max", (json_int_t)c->handshake_us_max, "refused", refused));
+    for (size_t i = 0; i < h->listener_count; i++) {
+        struct sums one = {0};
+
+        add_tally(&one, &h->listeners[i].tally);
+        add_tally(&sums, &h->listeners[i].tally);
+        json_object_set_new(by_listener, h->listeners[i].name, json_sums(&one));
+    }
+    json_object_set_new(reply, "handshakes", json_sums(&sums));
+    json_object_set_new(reply, "listeners", by_listener);
     json_object_set_new(
         reply, "mqtt",
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connects", (json_int_t)t->connects,
@@ -95,9 +133,9 @@ static int verb_counters(struct tb_ctl_call *call, const json_t *request, json_t
                   (json_int_t)t->publishes, "publishes_denied", (json_int_t)t->publishes_denied,
                   "taken_over", (json_int_t)t->taken_over, "kicked", (json_int_t)t->kicked,
                   "bytes_up", (json_int_t)t->bytes_up, "bytes_down", (json_int_t)t->bytes_down));
-    json_object_set_new(reply, "connections", json_integer(hub_front_connections(h->front)));
-    json_object_set_new(reply, "sessions", json_integer(hub_sessions_count(h->sessions)));
-    json_object_set_new(reply, "broker_starts", json_integer((json_int_t)c->broker_starts));
+    json_object_set_new(reply, "connections", json_integer(hub_connections(h)));
+    json_object_set_new(reply, "sessions", json_integer(hub_live_sessions(h)));
+    json_object_set_new(reply, "broker_starts", json_integer((json_int_t)h->broker_starts));
     json_object_set_new(reply, "cpu_us", cpu_us());
     return 0;
 }
@@ -305,12 +343,13 @@ static bool list_session(const struct hub_session *s, const char **ret_reason, v
 
     (void)ret_reason;
     if (json_array_size(user) < LIST_MAX)
-        json_array_append_new(user,
-                              json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b}", "device",
-                                        hub_session_device(s), "identity", hub_session_identity(s),
-                                        "fingerprint", hub_json_hex(p->cred.fp, HUB_FP_SIZE),
-                                        "version", p->version, "cipher", p->cipher, "resumed",
-                                        p->resumed, "connected", hub_session_is_connected(s)));
+        json_array_append_new(
+            user,
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:b, s:b}", "listener", p->listener,
+                      "protocol", "mqtt", "kind", hub_kind_shown(&p->cred), "device",
+                      hub_session_device(s), "identity", hub_session_identity(s), "fingerprint",
+                      hub_json_hex(p->cred.fp, HUB_FP_SIZE), "version", p->version, "cipher",
+                      p->cipher, "resumed", p->resumed, "connected", hub_session_is_connected(s)));
     return false;
 }
 
@@ -324,7 +363,7 @@ static int verb_sessions(struct tb_ctl_call *call, const json_t *request, json_t
         json_decref(list);
         return TB_ESTATE;
     }
-    json_object_set_new(reply, "count", json_integer(hub_sessions_count(h->sessions)));
+    json_object_set_new(reply, "count", json_integer(hub_live_sessions(h)));
     json_object_set_new(reply, "sessions", list);
     hub_sessions_kick(h->sessions, list_session, list);
     return 0;

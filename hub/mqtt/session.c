@@ -27,7 +27,7 @@ struct hub_session {
     struct tb_conn *conn; /* to the broker; NULL before and after */
     struct tb_connect *connecting;
     struct hub_peer peer;
-    char identity[HUB_DEVICE_MAX + 8];
+    char identity[HUB_IDENTITY_TEXT];
     uint8_t *first; /* what arrived before the broker could take it: CONNECT, and what the device
                        sent behind it */
     size_t first_n, first_cap;
@@ -445,7 +445,7 @@ void hub_session_start(struct hub_sessions *all, struct hub_tls *tls, const stru
     s->tls = tls;
     s->peer = *peer;
     s->broker = broker;
-    snprintf(s->identity, sizeof s->identity, "x509:%s", peer->cred.device);
+    hub_credential_identity(&peer->cred, s->identity);
     s->next = *head;
     s->link = head;
     if (s->next)

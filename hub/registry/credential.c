@@ -1,4 +1,5 @@
 /* Credentials: look-up through a cache, the state machine, iteration. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,16 @@ int hub_cred_state_parse(const char *name, enum hub_cred_state *ret) {
 
 const char *hub_cred_kind_name(enum hub_cred_kind k) {
     return k == HUB_CRED_PSK ? "psk" : "x509";
+}
+
+char *hub_credential_identity(const struct hub_credential *c, char dst[HUB_IDENTITY_TEXT]) {
+    if (c->kind == HUB_CRED_PSK)
+        snprintf(dst, HUB_IDENTITY_TEXT, "psk:%s", c->psk_identity);
+    else if (c->id != 0)
+        snprintf(dst, HUB_IDENTITY_TEXT, "x509:%s", c->device);
+    else
+        snprintf(dst, HUB_IDENTITY_TEXT, "anonymous");
+    return dst;
 }
 
 bool hub_device_id_ok(const char *id) {

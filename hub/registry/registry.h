@@ -143,6 +143,11 @@ int hub_registry_import(struct hub_registry *r, const json_t *batch, const char 
 /* The name as RFC 2253 writes it, in ASCII, cut to cap - 1 bytes. */
 void hub_name_text(const X509_NAME *name, char *dst, size_t cap);
 
+/* "x509:DEVICE" or "psk:IDENTITY": who a peer is in events; "anonymous" for a zeroed one. Returns
+ * dst. */
+enum { HUB_IDENTITY_TEXT = HUB_PSK_IDENTITY_MAX + 8 };
+char *hub_credential_identity(const struct hub_credential *c, char dst[HUB_IDENTITY_TEXT]);
+
 /* Letters, digits and . _ : - only, 1 … HUB_DEVICE_MAX: it becomes part of topics and access rules.
  */
 bool hub_device_id_ok(const char *id);

@@ -34,6 +34,14 @@ static void report(struct hub_tls *t, enum hub_verdict v) {
     f->cfg.on_refused(v, &t->peer, f->cfg.user);
 }
 
+/* TLS 1.3 has the binder for it; in TLS 1.2 it is the first record under the new keys that cannot
+ * be read. */
+static bool is_wrong_psk(const struct hub_tls *t, int reason) {
+    return t->shown == SHOWN_PSK && (reason == SSL_R_BINDER_DOES_NOT_VERIFY ||
+                                     reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
+                                     reason == SSL_R_DIGEST_CHECK_FAILED);
+}
+
 /* What a failed handshake was about, from what OpenSSL left behind. */
 static enum hub_verdict find_cause(struct hub_tls *t) {
     unsigned long code = ERR_peek_error();
@@ -45,10 +53,11 @@ static enum hub_verdict find_cause(struct hub_tls *t) {
         t->peer.detail = "";
     if (t->alert_received)
         return HUB_PEER_ALERT;
-    if (ERR_GET_LIB(code) == ERR_LIB_SSL &&
-        ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-        return HUB_NO_CERTIFICATE;
-    return HUB_PROTOCOL;
+    if (ERR_GET_LIB(code) != ERR_LIB_SSL)
+        return HUB_PROTOCOL;
+    return ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ? HUB_NO_CERTIFICATE
+           : is_wrong_psk(t, ERR_GET_REASON(code))                         ? HUB_WRONG_PSK
+                                                                           : HUB_PROTOCOL;
 }
 
 /* The alert is on its way in front->out. */
@@ -81,7 +90,8 @@ static void handshake_done(struct hub_tls *t) {
     struct hub_front *f = t->front;
     enum hub_verdict v = hub_tls_confirm(t);
 
-    t->peer.resumed = SSL_session_reused(t->ssl);
+    /* To OpenSSL a PSK of TLS 1.3 is a session that is resumed, too. */
+    t->peer.resumed = SSL_session_reused(t->ssl) && t->shown == SHOWN_TICKET;
     t->open = true;
     if (v != HUB_ACCEPTED) {
         refuse_late(t, v);
@@ -218,8 +228,11 @@ static void forget(int why, void *user) {
 
 static void turn_away(struct hub_front *f) {
     static const struct tb_conn_ops ops = {.on_data = swallow, .on_closed = forget};
-    const struct hub_peer nobody = {
-        .version = "", .cipher = "", .alert = -1, .detail = "--max-connections are open"};
+    const struct hub_peer nobody = {.listener = f->cfg.name,
+                                    .version = "",
+                                    .cipher = "",
+                                    .alert = -1,
+                                    .detail = "--max-connections are open"};
     struct tb_conn *c;
 
     if (tb_listener_accept(f->listener, &ops, NULL, &c) == 0)
@@ -248,7 +261,8 @@ void hub_tls_accept(struct hub_front *f) {
     }
     t->front = f;
     t->handles = 2;
-    t->peer = (struct hub_peer){.version = "", .cipher = "", .alert = -1, .detail = ""};
+    t->peer = (struct hub_peer){
+        .listener = f->cfg.name, .version = "", .cipher = "", .alert = -1, .detail = ""};
     b = hub_tls_bio(f->bio, t);
     SSL_set_bio(t->ssl, b, b); /* given */
     SSL_set_app_data(t->ssl, t);

@@ -85,6 +85,15 @@ static int load_trust(SSL_CTX *ctx, const struct hub_front_config *cfg, struct t
     return 0;
 }
 
+/* A listener for PSKs has no certificate, so nothing else can be agreed on. Forward secrecy first;
+ * of those suites OpenSSL has no AES-GCM (RFC 8442), of plain PSK it has. Keys shared ahead belong
+ * to one hash each (RFC 8446 4.2.11), here SHA-256. */
+static const char psk_suites_12[] =
+    "ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:PSK-AES128-GCM-SHA256:PSK-AES128-CCM:"
+    "PSK-AES128-CCM8:PSK-CHACHA20-POLY1305:PSK-AES128-CBC-SHA256";
+static const char psk_suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:"
+                                    "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_8_SHA256";
+
 /* SHA-256 first: clients that leave HKDF to a card may know this length only. */
 static const char suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:"
                                 "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
@@ -94,11 +103,15 @@ static int set_algorithms(SSL_CTX *ctx, const struct hub_front_config *cfg, stru
         !SSL_CTX_set_max_proto_version(ctx, cfg->max_version))
         return openssl_says(e, TB_ERANGE, NULL, "the TLS versions cannot be set");
     if (!SSL_CTX_set1_groups_list(ctx, cfg->groups))
-        return openssl_says(e, TB_EPARSE, NULL, "--groups cannot be used");
-    if (!SSL_CTX_set_ciphersuites(ctx, suites_13))
+        return openssl_says(e, TB_EPARSE, NULL, "--groups or groups= cannot be used");
+    /* CCM_8 counts as 64 bits, for the length of its tag: no level but 0 lets it in. What else that
+     * would let in is not on offer here: versions, suites and groups are listed. */
+    if (cfg->psk)
+        SSL_CTX_set_security_level(ctx, 0);
+    if (!SSL_CTX_set_ciphersuites(ctx, cfg->psk ? psk_suites_13 : suites_13))
         return openssl_says(e, TB_EPARSE, NULL, "the suites of TLS 1.3 cannot be used");
-    if (!SSL_CTX_set_cipher_list(ctx, cfg->ciphers))
-        return openssl_says(e, TB_EPARSE, NULL, "--ciphers cannot be used");
+    if (!SSL_CTX_set_cipher_list(ctx, cfg->ciphers ? cfg->ciphers : psk_suites_12))
+        return openssl_says(e, TB_EPARSE, NULL, "--ciphers or ciphers= cannot be used");
     return 0;
 }
 
@@ -112,11 +125,35 @@ static void set_resumption(SSL_CTX *ctx, const struct hub_front_config *cfg,
     if (cfg->resumption) {
         SSL_CTX_set_num_tickets(ctx, 1);
         SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
-        SSL_CTX_set_session_ticket_cb(ctx, NULL, hooks->ticket, hooks->front);
+        SSL_CTX_set_session_ticket_cb(ctx, hooks->new_ticket, hooks->ticket, hooks->front);
     } else {
         SSL_CTX_set_num_tickets(ctx, 0);
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     }
+}
+
+static int set_certificates(SSL_CTX *ctx, const struct hub_front_config *cfg,
+                            const struct hub_tls_hooks *hooks, struct tb_error *e) {
+    int err = load_own(ctx, cfg, e);
+
+    if (err == 0)
+        err = load_trust(ctx, cfg, e);
+    if (err < 0)
+        return err;
+    SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
+    SSL_CTX_set_verify(
+        ctx, SSL_VERIFY_PEER | (cfg->cert_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
+    /* A CA in the registry is an anchor, be it self-signed or an intermediate one. */
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    SSL_CTX_set_cert_verify_callback(ctx, hooks->verify, hooks->front);
+    return 0;
+}
+
+/* TLS 1.3 without a key exchange (psk_ke) is for those who want it: the card does it all then. */
+static void set_psk(SSL_CTX *ctx, const struct hub_tls_hooks *hooks) {
+    SSL_CTX_set_psk_server_callback(ctx, hooks->psk);
+    SSL_CTX_set_psk_find_session_callback(ctx, hooks->find_psk);
+    SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX);
 }
 
 int hub_tls_context(const struct hub_front_config *cfg, const struct hub_tls_hooks *hooks,
@@ -127,10 +164,10 @@ int hub_tls_context(const struct hub_front_config *cfg, const struct hub_tls_hoo
     if (!ctx)
         abort();
     err = set_algorithms(ctx, cfg, e);
-    if (err == 0)
-        err = load_own(ctx, cfg, e);
-    if (err == 0)
-        err = load_trust(ctx, cfg, e);
+    if (err == 0 && cfg->psk)
+        set_psk(ctx, hooks);
+    else if (err == 0)
+        err = set_certificates(ctx, cfg, hooks, e);
     if (err < 0) {
         SSL_CTX_free(ctx);
         return err;
@@ -141,11 +178,6 @@ int hub_tls_context(const struct hub_front_config *cfg, const struct hub_tls_hoo
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    /* A CA in the registry is an anchor, be it self-signed or an intermediate one. */
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
-    SSL_CTX_set_cert_verify_callback(ctx, hooks->verify, hooks->front);
     SSL_CTX_set_info_callback(ctx, hooks->info);
     if (hooks->keylog)
         SSL_CTX_set_keylog_callback(ctx, hooks->keylog);

@@ -5,14 +5,18 @@
 /* Digest over the trusted CAs, to see whether they have changed. */
 int hub_tls_trust_digest(struct hub_registry *r, uint8_t ret[32]) TB_CHECKED;
 
-/* verify: called by OpenSSL in place of X509_verify_cert() with f. ticket: decides whether a ticket
- * may be used. TB_ENOTFOUND, with advice, when there is no certificate of the hub or no trusted CA.
- */
+/* verify: called by OpenSSL in place of X509_verify_cert() with f. new_ticket: puts the
+ * credential's fingerprint into it; ticket: decides whether it may be used. psk, find_psk: of
+ * TLS 1.2 and 1.3. TB_ENOTFOUND, with advice, when there is no certificate of the hub or no trusted
+ * CA. */
 struct hub_tls_hooks {
     int (*verify)(X509_STORE_CTX *store, void *front);
+    int (*new_ticket)(SSL *ssl, void *front);
     SSL_TICKET_RETURN(*ticket)
     (SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_len,
      SSL_TICKET_STATUS status, void *front);
+    unsigned (*psk)(SSL *ssl, const char *identity, unsigned char *psk, unsigned cap);
+    int (*find_psk)(SSL *ssl, const unsigned char *identity, size_t n, SSL_SESSION **ret);
     void (*info)(const SSL *ssl, int where, int value);
     void (*keylog)(const SSL *ssl, const char *line); /* NULL: no key log */
     void *front;

@@ -26,16 +26,22 @@ static void note_alert(const SSL *ssl, int where, int value) {
 }
 
 static int build_context(struct hub_front *f, SSL_CTX **ret, struct tb_error *e) {
-    const struct hub_tls_hooks hooks = {hub_tls_verify, hub_tls_ticket, note_alert,
-                                        f->keylog ? write_keylog : NULL, f};
+    const struct hub_tls_hooks hooks = {.verify = hub_tls_verify,
+                                        .new_ticket = hub_tls_new_ticket,
+                                        .ticket = hub_tls_ticket,
+                                        .psk = hub_tls_psk,
+                                        .find_psk = hub_tls_find_psk,
+                                        .info = note_alert,
+                                        .keylog = f->keylog ? write_keylog : NULL,
+                                        .front = f};
 
     return hub_tls_context(&f->cfg, &hooks, ret, e);
 }
 
 int hub_front_refresh(struct hub_front *f, struct tb_error *e) {
-    uint8_t digest[32];
+    uint8_t digest[32] = {0};
     SSL_CTX *fresh;
-    int err = hub_tls_trust_digest(f->cfg.registry, digest);
+    int err = f->cfg.psk ? 0 : hub_tls_trust_digest(f->cfg.registry, digest);
 
     if (err < 0)
         return tb_error_set(e, err, NULL, 0, "the registry's CAs cannot be read: %s",

@@ -1,8 +1,10 @@
 #pragma once
 /* The TLS front: a listener where TLS ends, OpenSSL over the bytes of tb_conn. Who the peer is gets
  * decided inside the handshake: OpenSSL verifies the chain, then the fingerprint of the leaf is
- * looked up in the registry; the answer decides on the alert. Because a resumed session skips that,
- * the registry is asked again when the handshake is done, and before a ticket is accepted. */
+ * looked up in the registry; the answer decides on the alert. A front for pre-shared keys has no
+ * certificates at all, and looks up the identity. Because a resumed session skips that, the
+ * registry is asked again when the handshake is done, and before a ticket is accepted: the ticket
+ * holds the credential's fingerprint. */
 #include <openssl/ssl.h>
 #include <uv.h>
 
@@ -15,8 +17,10 @@ struct hub_tls;
 
 /* What is known of a peer. */
 struct hub_peer {
-    struct hub_credential
-        cred; /* only when accepted: else fp and subject alone, zero when there is no certificate */
+    /* Whole only when the registry knows it (id > 0); else kind, fp, and the names or the identity
+     * that were shown. All zero: nothing was shown. */
+    struct hub_credential cred;
+    const char *listener; /* its name, borrowed from the configuration */
     const char *version,
         *cipher; /* "TLSv1.3", "TLS_AES_256_GCM_SHA384"; "" before they are agreed */
     bool resumed;
@@ -26,10 +30,13 @@ struct hub_peer {
 };
 
 struct hub_front_config {         /* texts are borrowed and outlive the front */
+    const char *name;             /* for hub_peer.listener */
+    bool psk;                     /* pre-shared keys (RFC 4279, 5489, 8446 2.2), no certificates */
+    bool cert_optional;           /* who shows none is let in as nobody: cred.id is 0 */
     int min_version, max_version; /* TLS1_2_VERSION … TLS1_3_VERSION */
     char *groups;                 /* OpenSSL's list; its macro wants it writable, nobody writes */
     const char *ciphers;          /* of TLS 1.2, in the same manner */
-    const char *cert_file, *key_file; /* PEM, the hub's own; may be a chain */
+    const char *cert_file, *key_file; /* PEM, the hub's own; may be a chain. Not for psk */
     const char *keylog_file;          /* NULL: none. NSS key log, appended */
     bool resumption;                  /* session tickets, both versions */
     unsigned deadline_ms;             /* from accept to hub_tls_settled() */

@@ -36,7 +36,9 @@ struct hub_tls {
     uint64_t began_ns;
     struct hub_peer peer;
     enum hub_verdict refused; /* HUB_ACCEPTED: not (yet) */
-    bool judged, open, settled, closing, paused, reported, alert_received;
+    /* Where peer.cred comes from: OpenSSL asked about that last. */
+    enum { SHOWN_NOTHING, SHOWN_CERTIFICATE, SHOWN_TICKET, SHOWN_PSK } shown;
+    bool open, settled, closing, paused, reported, alert_received;
     unsigned handles; /* conn and deadline, while they are open */
 };
 
@@ -52,6 +54,9 @@ void hub_front_gone(struct hub_front *f);
 
 /* Identity: identity.c */
 int hub_tls_verify(X509_STORE_CTX *store, void *front);
+unsigned hub_tls_psk(SSL *ssl, const char *identity, unsigned char *psk, unsigned cap);
+int hub_tls_find_psk(SSL *ssl, const unsigned char *identity, size_t n, SSL_SESSION **ret);
+int hub_tls_new_ticket(SSL *ssl, void *front);
 SSL_TICKET_RETURN hub_tls_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
                                  size_t name_len, SSL_TICKET_STATUS status, void *front);
 /* After the handshake, before the first plain byte: asks the registry again, and makes a pending

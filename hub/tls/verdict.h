@@ -16,6 +16,8 @@ enum hub_verdict {
     HUB_WRONG_CA,           /* 48 */
     HUB_NO_CERTIFICATE,     /* 40 in TLS 1.2, 116 in TLS 1.3 */
     HUB_BAD_CERTIFICATE,    /* whatever else OpenSSL dislikes in the chain */
+    HUB_UNKNOWN_PSK,        /* 115 in TLS 1.2, 40 in TLS 1.3: as for every PSK that is refused */
+    HUB_WRONG_PSK,          /* 20 in TLS 1.2, 47 in TLS 1.3 */
     HUB_PROTOCOL,           /* no TLS, no common version (70), no common algorithm … */
     HUB_PEER_ALERT,         /* the device refused us */
     HUB_TIMEOUT,            /* no complete handshake and CONNECT within the deadline */
@@ -27,7 +29,9 @@ enum hub_verdict {
 /* The "reason" of event "refused", and the name of the counter. */
 const char *hub_verdict_name(enum hub_verdict v);
 
-/* c: what the registry knows, or NULL for nothing. now: seconds since 1970. */
+/* The credentials of all verdicts but HUB_UNKNOWN_PSK may be of either kind. c: what the registry
+ * knows, or NULL for nothing (HUB_UNKNOWN_CREDENTIAL; who looked for a PSK says HUB_UNKNOWN_PSK).
+ * now: seconds since 1970. */
 enum hub_verdict hub_judge(const struct hub_credential *c, int64_t now);
 
 /* OpenSSL chooses the alert by the verification error (X509_V_ERR_…): the one that leads to the
