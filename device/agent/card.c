@@ -5,16 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iotsafe/slots.h"
 #include "link.h"
 #include "tb/hex.h"
 
 enum { FILE_MAX = 16384 };
+
+struct waiter { /* on the stack of a task that is parked */
+    struct dev_task *task;
+    struct waiter *next;
+};
 
 struct dev_card {
     struct iotsafe *client;
     struct dev_lock lock;
     struct iotsafe_stats before; /* of the client, when it was taken */
     bool in_use;                 /* taken: the client must not be freed */
+    struct iotsafe_slots *slots; /* NULL: not asked for yet */
+    struct waiter *waiting;      /* for one of them */
     bool has_link;               /* its transport is one of link.h */
 };
 
@@ -65,6 +73,7 @@ void dev_card_free(struct dev_card *card) {
         return;
     assert(!card->in_use);
     iotsafe_abandon(card->client);
+    free(card->slots);
     free(card);
 }
 
@@ -184,42 +193,183 @@ struct dev_card_use *dev_card_current(void) {
     return *current();
 }
 
-void dev_card_use_done(struct dev_card_use *use) {
-    use->card = NULL;
-}
+/* ---- containers for ephemeral keys ---- */
 
-/* ---- the provider's host ---- */
-
-static int no_card(int r, const char *text, char *err, size_t cap) {
-    snprintf(err, cap, "%s", text);
+static int text(int r, char *err, size_t cap, const char *what) {
+    snprintf(err, cap, "%s", what);
     return r;
 }
 
-static int acquire(void *user, void *slots_card, const char *reader, struct iotsafe **ret,
-                   char *err, size_t cap) {
+static struct dev_card_use *checked_current(char *err, size_t cap) {
     struct dev_card_use *use = dev_card_current();
+
+    if (!dev_task_current())
+        text(0, err, cap, "outside of a session");
+    else if (!use || !use->card)
+        text(0, err, cap, "this session has no card");
+    else
+        return use;
+    return NULL;
+}
+
+/* Asks the card what it has, once. */
+static int find_slots(struct dev_card *card, char *err, size_t cap) {
+    struct iotsafe_slots *found;
+    struct iotsafe *client;
     int r;
 
-    (void)user;
-    (void)slots_card; /* no slots are given out yet */
-    if (*reader) {
-        snprintf(err, cap, "this device has one card, not one called %s", reader);
-        return IOTSAFE_E_ABSENT;
+    if (card->slots)
+        return 0;
+    r = dev_card_take(card, &client);
+    if (r < 0)
+        return text(r, err, cap, iotsafe_strerror(r));
+    if (!card->slots) { /* nobody else did while we waited */
+        found = malloc(sizeof *found);
+        if (!found)
+            abort();
+        r = iotsafe_slots_discover(client, found);
+        if (r == 0)
+            card->slots = found;
+        else
+            free(found);
     }
-    if (!dev_task_current())
-        return no_card(IOTSAFE_E_LINK, "outside of a session", err, cap);
-    if (!use || !use->card)
-        return no_card(IOTSAFE_E_ABSENT, "this session has no card", err, cap);
+    dev_card_put(card, r);
+    return r < 0 ? text(r, err, cap, iotsafe_strerror(r)) : 0;
+}
+
+static uint16_t bit_of(const struct dev_card *card, const struct iotsafe_ref *own) {
+    for (unsigned i = 0; card->slots && i < card->slots->n_own; i++) {
+        const struct iotsafe_ref *a = &card->slots->own[i];
+
+        if (a->id_len == own->id_len && a->label_len == own->label_len &&
+            memcmp(a->id, own->id, a->id_len) == 0 &&
+            memcmp(a->label, own->label, a->label_len) == 0)
+            return (uint16_t)(1U << i);
+    }
+    return 0;
+}
+
+/* A container has become free: who waits longest gets it. */
+static void wake_one(struct dev_card *card) {
+    if (card->waiting)
+        dev_task_wake(card->waiting->task);
+}
+
+static bool all_taken(const struct iotsafe_slots *s) {
+    return s->taken == (1U << s->n_own) - 1;
+}
+
+static int wait_for_slot(struct dev_card *card) {
+    struct waiter me = {.task = dev_task_current()}, **at = &card->waiting;
+    int r;
+
+    while (*at)
+        at = &(*at)->next;
+    *at = &me;
+    do {
+        r = dev_task_wait(me.task, 0);
+        /* Only the first one may help itself. */
+    } while (r == 0 && (card->waiting != &me || all_taken(card->slots)));
+    for (at = &card->waiting; *at != &me; at = &(*at)->next)
+        ;
+    *at = me.next;
+    return r;
+}
+
+int dev_card_slot_take(struct dev_card_slot *ret, char *err, size_t cap) {
+    struct dev_card_use *use = checked_current(err, cap);
+    const struct iotsafe_ref *peer;
+    struct dev_card *card;
+    int r;
+
+    if (!use)
+        return IOTSAFE_E_ABSENT;
+    card = use->card;
+    r = find_slots(card, err, cap);
+    if (r < 0)
+        return r;
+    peer = iotsafe_slots_peer(card->slots);
+    if (card->slots->n_own == 0 || !peer)
+        return text(IOTSAFE_E_UNSUPPORTED, err, cap,
+                    "the card has no container for ephemeral keys");
+    if (all_taken(card->slots) || card->waiting) {
+        if (use->slots)
+            return text(IOTSAFE_E_BUSY, err, cap,
+                        "this session has a container for an ephemeral key already");
+        r = wait_for_slot(card);
+        if (r < 0)
+            return text(IOTSAFE_E_TIMEOUT, err, cap,
+                        "all containers for ephemeral keys are in use by others");
+    }
+    r = iotsafe_slots_take(card->slots, &ret->own);
+    if (r < 0)
+        return text(r, err, cap, iotsafe_strerror(r));
+    use->slots |= bit_of(card, &ret->own);
+    ret->peer = *peer;
+    ret->card = card;
+    if (!all_taken(card->slots))
+        wake_one(card);
+    return 0;
+}
+
+static void give_back(struct dev_card *card, uint16_t bits) {
+    if (!bits)
+        return;
+    card->slots->taken &= (uint16_t)~bits;
+    wake_one(card);
+}
+
+void dev_card_slot_put(const struct dev_card_slot *slot) {
+    struct dev_card_use *use = dev_card_current();
+    uint16_t bit = bit_of(slot->card, &slot->own);
+
+    /* Whoever has taken it is in the library now; if not, it was given back for him. */
+    if (!use || use->card != slot->card || !(use->slots & bit))
+        return;
+    use->slots &= (uint16_t)~bit;
+    give_back(slot->card, bit);
+}
+
+void dev_card_use_done(struct dev_card_use *use) {
+    uint16_t bits = use->slots;
+
+    use->slots = 0;
+    if (use->card)
+        give_back(use->card, bits);
+}
+
+int dev_card_verifier(struct iotsafe_ref *ret, char *err, size_t cap) {
+    struct dev_card_use *use = checked_current(err, cap);
+    const struct iotsafe_ref *verifier;
+    int r;
+
+    if (!use)
+        return IOTSAFE_E_ABSENT;
+    r = find_slots(use->card, err, cap);
+    if (r < 0)
+        return r;
+    verifier = iotsafe_slots_verifier(use->card->slots);
+    if (!verifier)
+        return text(IOTSAFE_E_UNSUPPORTED, err, cap,
+                    "the card has no container for a key to verify with");
+    *ret = *verifier;
+    return 0;
+}
+
+/* ---- host ---- */
+
+int dev_card_host_acquire(struct dev_card *card, struct iotsafe **ret, char *err, size_t cap) {
+    struct dev_card_use *use = checked_current(err, cap);
+    int r;
+
+    if (!use)
+        return IOTSAFE_E_ABSENT;
+    if (card && card != use->card)
+        return text(IOTSAFE_E_ARGUMENT, err, cap, "the container is of another session's card");
     r = dev_card_take(use->card, ret);
-    return r < 0 ? no_card(r, iotsafe_strerror(r), err, cap) : 0;
+    return r < 0 ? text(r, err, cap, iotsafe_strerror(r)) : 0;
 }
 
-static void release(void *user, struct iotsafe *client, int result) {
-    (void)user;
-    (void)client;
+void dev_card_host_release(int result) {
     dev_card_put(dev_card_current()->card, result);
-}
-
-struct isp_host dev_card_host(void) {
-    return (struct isp_host){.acquire = acquire, .release = release};
 }

@@ -5,7 +5,6 @@
 
 #include "failure.h"
 #include "iotsafe/iotsafe.h"
-#include "isp.h"
 #include "task.h"
 #include "tb/error.h"
 
@@ -51,6 +50,7 @@ struct dev_card_use {
     struct dev_card *card; /* NULL: none, every operation fails */
     struct dev_card_trouble trouble;
     struct iotsafe_stats stats; /* what was asked of the card for it: apdus, bytes_out, bytes_in */
+    uint16_t slots;             /* containers it has taken */
 };
 
 /* From now on the running task (or the loop's own stack) asks the card for use (borrowed; NULL: for
@@ -58,8 +58,26 @@ struct dev_card_use {
 struct dev_card_use *dev_card_enter(struct dev_card_use *use);
 struct dev_card_use *dev_card_current(void);
 
-/* It will not ask any more: what it has taken of the card is free for others. */
+/* What it has taken of the card is free for others: when a handshake is over, whatever the TLS
+ * library still believes to have. */
 void dev_card_use_done(struct dev_card_use *use);
 
-/* The OpenSSL provider's host: every card operation is the current user's, dev_card_current(). */
-struct isp_host dev_card_host(void);
+/* ---- the host of a TLS library's card operations: the provider's and the PSA driver's ----
+ * For tasks but for slot_put. All of the current user's card, dev_card_current(); text for a person
+ * in err on failure. */
+
+struct dev_card_slot { /* container for an ephemeral key */
+    struct iotsafe_ref own, peer;
+    struct dev_card *card;
+};
+
+/* The client, exclusively, until dev_card_host_release(). card: NULL for the current user's. */
+int dev_card_host_acquire(struct dev_card *card, struct iotsafe **ret, char *err,
+                          size_t cap) TB_CHECKED;
+void dev_card_host_release(int result);
+/* Parks until a container is free, unless it is this user itself who has one: IOTSAFE_E_BUSY. */
+int dev_card_slot_take(struct dev_card_slot *ret, char *err, size_t cap) TB_CHECKED;
+/* From anywhere. A slot that was given back already, or with dev_card_use_done(), is no matter. */
+void dev_card_slot_put(const struct dev_card_slot *slot);
+/* The card's container for a peer's key in iotsafe_verify_by(). */
+int dev_card_verifier(struct iotsafe_ref *ret, char *err, size_t cap) TB_CHECKED;

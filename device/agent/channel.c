@@ -91,6 +91,7 @@ static int op_handshake(struct dev_channel *ch, uint64_t until, struct dev_failu
     r = ch->stack->handshake(ch, until, why);
     t->limit = limit;
     dev_card_enter(before);
+    dev_card_use_done(&ch->use); /* ephemeral keys have done their duty */
     return r;
 }
 

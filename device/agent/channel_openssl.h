@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 
 #include "channel_stack.h"
+#include "isp.h"
 
 /* ---- openssl_lib.c ---- */
 
@@ -12,15 +13,19 @@
 struct openssl_lib {
     OSSL_LIB_CTX *ctx;
     OSSL_PROVIDER *def, *iotsafe;
-    unsigned offload, refs;
+    unsigned refs;
 };
-/* NULL when OpenSSL cannot be set up; its errors are in the queue. offload: bits of DEV_OFFLOAD_…
- */
-struct openssl_lib *dev_openssl_lib(unsigned offload);
+enum { OPENSSL_ECDHE = 1, OPENSSL_VERIFY = 2, OPENSSL_PSK = 4 };
+/* tokens: what the card does besides signatures. NULL when OpenSSL cannot be set up; its errors are
+ * in the queue. */
+struct openssl_lib *dev_openssl_lib(unsigned tokens);
 void dev_openssl_lib_put(struct openssl_lib *lib); /* NULL is a no-op */
 
 /* The stream (borrowed) as a BIO. NULL when out of memory. */
 BIO *dev_openssl_bio(struct dev_stream *s);
+
+/* For isp_set_host() (openssl_host.c). */
+struct isp_host dev_openssl_host(void);
 
 /* ---- openssl_tls.c ---- */
 
@@ -29,6 +34,12 @@ struct openssl_tls {
     struct openssl_lib *lib;
     SSL_CTX *ctx;
     char server_name[256];
+    bool datagrams, random;
+    char psk_identity[256]; /* "": a certificate */
+    size_t psk_n;
+    unsigned char psk[256]; /* the secret, or the provider's handle for the one in the card */
+    SSL_SESSION *session;   /* to be resumed, NULL: none */
+    bool resume;
     void (*keylog)(const char *line, void *user);
     void *keylog_user;
 };
@@ -40,7 +51,13 @@ struct openssl_channel {
     struct openssl_tls *tls;
     SSL *ssl;
     int alert; /* last one received, -1: none */
+    bool resumed;
 };
+
+/* Credential and policy of a pre-shared key (openssl_psk.c). */
+bool dev_openssl_use_psk(struct openssl_tls *t, const struct dev_tls_config *cfg);
+/* Names as OpenSSL has them, of TLS 1.3 and of before. */
+bool dev_openssl_ciphers(SSL_CTX *ctx, const char *names);
 
 int dev_openssl_open(struct dev_tls *t, struct dev_stream *stream, struct dev_channel **ret,
                      struct dev_failure *why);

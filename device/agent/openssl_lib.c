@@ -1,19 +1,29 @@
+#include <openssl/evp.h>
 #include <openssl/provider.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "channel_openssl.h"
-#include "isp.h"
 
 /* ---- the library ---- */
 
 /* Algorithms are chosen for a whole library context: hence one for each choice. Made when first
  * needed: what OpenSSL looks up once is then there for all connections of this kind. */
-static struct openssl_lib libs[16];
+static struct openssl_lib libs[8];
 
-static bool load(struct openssl_lib *lib) {
-    struct isp_host host = dev_card_host();
+static const char *tokens_text(unsigned tokens, char *dst, size_t cap) {
+    snprintf(dst, cap, "%s%s%s", tokens & OPENSSL_ECDHE ? "ecdhe," : "",
+             tokens & OPENSSL_VERIFY ? "verify," : "", tokens & OPENSSL_PSK ? "psk," : "");
+    if (*dst)
+        dst[strlen(dst) - 1] = 0;
+    return *dst ? dst : NULL;
+}
 
+static bool load(struct openssl_lib *lib, unsigned tokens) {
+    struct isp_host host = dev_openssl_host();
+    char text[32];
+
+    host.offload = tokens_text(tokens, text, sizeof text);
     isp_set_host(&host);
     lib->ctx = OSSL_LIB_CTX_new();
     if (lib->ctx && OSSL_PROVIDER_add_builtin(lib->ctx, "iotsafe", isp_provider_init)) {
@@ -21,16 +31,16 @@ static bool load(struct openssl_lib *lib) {
         lib->iotsafe = OSSL_PROVIDER_load(lib->ctx, "iotsafe");
     }
     isp_set_host(NULL);
-    return lib->def && lib->iotsafe;
+    return lib->def && lib->iotsafe &&
+           (!tokens || EVP_set_default_properties(lib->ctx, "?iotsafe.offload=yes") == 1);
 }
 
-struct openssl_lib *dev_openssl_lib(unsigned offload) {
-    struct openssl_lib *lib = &libs[offload % (sizeof libs / sizeof *libs)];
+struct openssl_lib *dev_openssl_lib(unsigned tokens) {
+    struct openssl_lib *lib = &libs[tokens];
 
     if (lib->refs++ > 0)
         return lib;
-    lib->offload = offload;
-    if (load(lib))
+    if (load(lib, tokens))
         return lib;
     dev_openssl_lib_put(lib);
     return NULL;
@@ -63,7 +73,7 @@ static int bio_read(BIO *bio, char *buf, int n) {
     }
     data = tb_span_sub(data, 0, (size_t)n);
     memcpy(buf, data.p, data.n);
-    dev_stream_eat(s, data.n);
+    dev_stream_eat(s, data.n); /* a datagram: the whole of it */
     return (int)data.n;
 }
 
@@ -72,12 +82,16 @@ static int bio_write(BIO *bio, const char *buf, int n) {
     return dev_stream_write(BIO_get_data(bio), buf, (size_t)n) < 0 ? -1 : n;
 }
 
+enum { IPV6_UDP_HEADERS = 48 };
+
 static long bio_ctrl(BIO *bio, int cmd, long num, void *p) {
     (void)num;
     (void)p;
     switch (cmd) {
     case BIO_CTRL_FLUSH:
         return 1;
+    case BIO_CTRL_DGRAM_GET_MTU_OVERHEAD:
+        return IPV6_UDP_HEADERS;
     case BIO_CTRL_EOF:
         return dev_stream_status(BIO_get_data(bio)) < 0;
     default:

@@ -12,70 +12,140 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "stream_internal.h"
 #include "tb/span.h"
 
-struct dev_stream {
+struct bytes {
+    struct dev_stream s;
     struct tb_conn *conn; /* NULL when closed */
-    struct dev_task *owner;
-    int status;
-    bool full, paused;
-    bool let_go;   /* nobody holds it any more: freed with the connection */
-    size_t off, n; /* of in, what is not eaten yet */
-    uint8_t in[DEV_STREAM_IN];
+    bool let_go;          /* nobody holds it any more: freed with the connection */
 };
 
-static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
-    struct dev_stream *s = user;
-    size_t room, n;
+/* ---- what has arrived ---- */
 
-    if (s->let_go)
-        return data.n;
-    if (s->off && (s->n == 0 || sizeof s->in - s->off - s->n < data.n)) {
+enum { KEPT = 1024 }; /* so much memory is kept while nothing is there */
+
+size_t dev_stream_space(const struct dev_stream *s) {
+    return DEV_STREAM_IN - s->n;
+}
+
+uint8_t *dev_stream_room(struct dev_stream *s, size_t n) {
+    size_t cap = s->cap ? s->cap : 512;
+
+    if (n > dev_stream_space(s))
+        return NULL;
+    if (s->off && s->cap - s->off - s->n < n) {
         memmove(s->in, s->in + s->off, s->n);
         s->off = 0;
     }
-    room = sizeof s->in - s->off - s->n;
-    n = data.n < room ? data.n : room;
-    memcpy(s->in + s->off + s->n, data.p, n);
-    s->n += n;
+    while (cap < s->n + n)
+        cap *= 2;
+    if (cap > s->cap) {
+        s->in = realloc(s->in, cap);
+        if (!s->in)
+            abort();
+        s->cap = cap;
+    }
+    return s->in + s->off + s->n;
+}
+
+void dev_stream_wake(struct dev_stream *s) {
+    if (s->owner)
+        dev_task_wake(s->owner);
+}
+
+void dev_stream_ended(struct dev_stream *s, int status) {
+    if (s->status >= 0)
+        s->status = status;
+    dev_stream_wake(s);
+}
+
+static void bytes_free(struct bytes *b) {
+    free(b->s.in);
+    free(b);
+}
+
+static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
+    struct bytes *b = user;
+    struct dev_stream *s = &b->s;
+    size_t room = dev_stream_space(s), n = data.n < room ? data.n : room;
+
+    if (b->let_go)
+        return data.n;
+    if (n > 0) {
+        memcpy(dev_stream_room(s, n), data.p, n);
+        s->n += n;
+    }
     if (n < data.n && !s->paused) {
         s->paused = true;
         tb_conn_pause(c);
     }
-    if (s->owner)
-        dev_task_wake(s->owner);
+    dev_stream_wake(s);
     return n;
 }
 
 static void on_drain(struct tb_conn *c, void *user) {
-    struct dev_stream *s = user;
+    struct bytes *b = user;
 
     (void)c;
-    s->full = false;
-    if (s->owner)
-        dev_task_wake(s->owner);
+    b->s.full = false;
+    dev_stream_wake(&b->s);
 }
 
 static void on_closed(int why, void *user) {
-    struct dev_stream *s = user;
+    struct bytes *b = user;
 
-    s->conn = NULL;
-    s->status = why ? why : TB_ECLOSED;
-    if (s->let_go)
-        free(s);
-    else if (s->owner)
-        dev_task_wake(s->owner);
+    b->conn = NULL;
+    if (b->let_go)
+        bytes_free(b);
+    else
+        dev_stream_ended(&b->s, why ? why : TB_ECLOSED);
 }
 
 static const struct tb_conn_ops conn_ops = {
     .on_data = on_data, .on_drain = on_drain, .on_closed = on_closed};
 
-static struct dev_stream *stream_new(void) {
-    struct dev_stream *s = calloc(1, sizeof *s);
+static int bytes_write(struct dev_stream *s, const void *p, size_t n) {
+    const struct tb_span piece = tb_span(p, n);
+    int r = tb_conn_write(((struct bytes *)s)->conn, &piece, 1);
 
-    if (!s)
+    if (r == 0)
+        s->full = true;
+    return r;
+}
+
+static void bytes_taken(struct dev_stream *s) {
+    struct bytes *b = (struct bytes *)s;
+
+    if (s->paused && s->n < DEV_STREAM_IN / 2 && b->conn) {
+        s->paused = false;
+        tb_conn_resume(b->conn);
+    }
+}
+
+static void bytes_let_go(struct dev_stream *s, bool finish) {
+    struct bytes *b = (struct bytes *)s;
+
+    if (!b->conn) {
+        bytes_free(b);
+        return;
+    }
+    b->let_go = true;
+    if (finish)
+        tb_conn_finish(b->conn);
+    else
+        tb_conn_close(b->conn, 0);
+}
+
+static const struct stream_kind bytes_kind = {bytes_write, bytes_taken, bytes_let_go};
+
+static struct bytes *bytes_new(void) {
+    struct bytes *b = calloc(1, sizeof *b);
+
+    if (!b)
         abort();
-    return s;
+    b->s.kind = &bytes_kind;
+    return b;
 }
 
 /* ---- opening ---- */
@@ -103,18 +173,18 @@ static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *res) {
         free(l);
 }
 
-static bool is_numeric(const char *host) {
+bool dev_stream_numeric(const char *host) {
     struct in6_addr a;
 
     return inet_pton(AF_INET, host, &a) == 1 || inet_pton(AF_INET6, host, &a) == 1;
 }
 
-static int resolve(struct dev_task *t, struct tb_addr *a, uint64_t until) {
+int dev_stream_resolve(struct dev_task *t, struct tb_addr *a, uint64_t until) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct lookup *l;
     int r;
 
-    if (a->is_unix || is_numeric(a->host) || strcmp(a->host, "localhost") == 0)
+    if (a->is_unix || dev_stream_numeric(a->host) || strcmp(a->host, "localhost") == 0)
         return 0;
     l = calloc(1, sizeof *l);
     if (!l)
@@ -142,63 +212,76 @@ static int resolve(struct dev_task *t, struct tb_addr *a, uint64_t until) {
 }
 
 static void on_connected(int status, struct tb_conn *c, void *user) {
-    struct dev_stream *s = user;
+    struct bytes *b = user;
 
     if (status < 0) {
-        s->status = status;
-        if (s->let_go) {
-            free(s);
+        b->s.status = status;
+        if (b->let_go) {
+            bytes_free(b);
             return;
         }
     } else {
-        s->conn = c;
-        s->status = 0;
-        if (s->let_go) {
+        b->conn = c;
+        b->s.status = 0;
+        if (b->let_go) {
             tb_conn_close(c, 0);
             return;
         }
     }
-    dev_task_wake(s->owner);
+    dev_task_wake(b->s.owner);
 }
 
 enum { CONNECTING = 1 };
 
 int dev_stream_connect(struct dev_task *t, const char *address, uint64_t until,
                        struct dev_stream **ret) {
-    struct dev_stream *s;
     struct tb_connect *pending;
+    struct bytes *b;
     struct tb_error e;
     struct tb_addr a;
     int r;
 
     r = tb_addr_parse(address, &a, &e);
     if (r == 0)
-        r = resolve(t, &a, until);
+        r = dev_stream_resolve(t, &a, until);
     if (r < 0)
         return r;
-    s = stream_new();
-    s->status = CONNECTING;
-    s->owner = t;
-    r = tb_conn_connect(t->loop, &a, &conn_ops, s, on_connected, &pending);
+    b = bytes_new();
+    b->s.status = CONNECTING;
+    b->s.owner = t;
+    r = tb_conn_connect(t->loop, &a, &conn_ops, b, on_connected, &pending);
     if (r < 0) {
-        free(s);
+        bytes_free(b);
         return r;
     }
-    while (s->status == CONNECTING) {
+    while (b->s.status == CONNECTING) {
         r = dev_task_wait(t, until);
-        if (r < 0 && s->status == CONNECTING) {
-            s->let_go = true;
+        if (r < 0 && b->s.status == CONNECTING) {
+            b->let_go = true;
             tb_conn_cancel(pending);
             return r;
         }
     }
-    if (s->status < 0 && !s->conn) {
-        r = s->status;
-        free(s);
+    if (b->s.status < 0 && !b->conn) {
+        r = b->s.status;
+        bytes_free(b);
         return r;
     }
-    *ret = s;
+    *ret = &b->s;
     return 0;
+}
+
+int dev_stream_connect_udp(struct dev_task *t, const char *address, uint64_t until,
+                           struct dev_stream **ret) {
+    struct tb_error e;
+    struct tb_addr a;
+    int r = tb_addr_parse(address, &a, &e);
+
+    if (r == 0 && a.is_unix)
+        r = TB_EPARSE;
+    if (r == 0)
+        r = dev_stream_resolve(t, &a, until);
+    return r < 0 ? r : dev_dgram_open(t, &a, tb_span(NULL, 0), NULL, ret);
 }
 
 static speed_t speed_of(unsigned baud) {
@@ -216,7 +299,7 @@ static speed_t speed_of(unsigned baud) {
 }
 
 int dev_stream_tty(uv_loop_t *loop, const char *path, unsigned speed, struct dev_stream **ret) {
-    struct dev_stream *s;
+    struct bytes *b;
     struct termios tio;
     int fd, r;
 
@@ -245,25 +328,25 @@ int dev_stream_tty(uv_loop_t *loop, const char *path, unsigned speed, struct dev
         close(fd);
         return r;
     }
-    s = stream_new();
-    r = tb_conn_open_fd(loop, fd, &conn_ops, s, &s->conn);
+    b = bytes_new();
+    r = tb_conn_open_fd(loop, fd, &conn_ops, b, &b->conn);
     if (r < 0) {
-        free(s);
+        bytes_free(b);
         return r;
     }
-    *ret = s;
+    *ret = &b->s;
     return 0;
 }
 
 int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) {
-    struct dev_stream *s = stream_new();
-    int r = tb_listener_accept(l, &conn_ops, s, &s->conn);
+    struct bytes *b = bytes_new();
+    int r = tb_listener_accept(l, &conn_ops, b, &b->conn);
 
     if (r < 0) {
-        free(s);
+        bytes_free(b);
         return r;
     }
-    *ret = s;
+    *ret = &b->s;
     return 0;
 }
 
@@ -273,32 +356,41 @@ void dev_stream_owner(struct dev_stream *s, struct dev_task *t) {
     s->owner = t;
 }
 
+bool dev_stream_datagrams(const struct dev_stream *s) {
+    return s->datagrams;
+}
+
+static size_t first_length(const struct dev_stream *s) {
+    return (size_t)s->in[s->off] << 8 | s->in[s->off + 1];
+}
+
 struct tb_span dev_stream_data(const struct dev_stream *s) {
-    return tb_span_sub(tb_span(s->in, sizeof s->in), s->off, s->n);
+    if (s->n == 0)
+        return tb_span(NULL, 0);
+    if (s->datagrams)
+        return tb_span(s->in + s->off + 2, first_length(s));
+    return tb_span(s->in + s->off, s->n);
 }
 
 void dev_stream_eat(struct dev_stream *s, size_t n) {
+    if (s->datagrams && s->n > 0)
+        n = 2 + first_length(s);
     assert(n <= s->n);
     s->off += n;
     s->n -= n;
-    if (s->n == 0)
+    if (s->n == 0) {
         s->off = 0;
-    if (s->paused && s->n < sizeof s->in / 2 && s->conn) {
-        s->paused = false;
-        tb_conn_resume(s->conn);
+        if (s->cap > KEPT) {
+            free(s->in);
+            s->in = NULL;
+            s->cap = 0;
+        }
     }
+    s->kind->taken(s);
 }
 
 int dev_stream_write(struct dev_stream *s, const void *p, size_t n) {
-    const struct tb_span piece = tb_span(p, n);
-    int r;
-
-    if (s->status < 0)
-        return s->status;
-    r = tb_conn_write(s->conn, &piece, 1);
-    if (r == 0)
-        s->full = true;
-    return r;
+    return s->status < 0 ? s->status : s->kind->write(s, p, n);
 }
 
 bool dev_stream_full(const struct dev_stream *s) {
@@ -312,7 +404,7 @@ int dev_stream_status(const struct dev_stream *s) {
 int dev_stream_wait(struct dev_stream *s, size_t have, uint64_t until) {
     int r;
 
-    while (s->n <= have) {
+    while (s->n <= (s->datagrams ? 0 : have)) {
         if (s->status < 0)
             return s->status;
         r = dev_task_wait(s->owner, until);
@@ -326,15 +418,7 @@ static void let_go(struct dev_stream *s, bool finish) {
     if (!s)
         return;
     s->owner = NULL;
-    if (!s->conn) {
-        free(s);
-        return;
-    }
-    s->let_go = true;
-    if (finish)
-        tb_conn_finish(s->conn);
-    else
-        tb_conn_close(s->conn, 0);
+    s->kind->let_go(s, finish);
 }
 
 void dev_stream_close(struct dev_stream *s) {

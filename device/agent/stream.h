@@ -1,16 +1,19 @@
 #pragma once
-/* A byte stream for tasks: TCP to a host, a Unix socket, a serial port, or a connection that was
- * accepted. Reading and writing never wait; dev_stream_wait() does.
+/* A stream for tasks. Of bytes: TCP to a host, a Unix socket, a serial port, or a connection that
+ * was accepted; or of datagrams: UDP with one host. Either may go by way of a SOCKS proxy. Reading
+ * and writing never wait; dev_stream_wait() does.
  *
- * What arrives is kept up to DEV_STREAM_IN bytes, then the peer is held back. */
+ * What arrives is kept up to DEV_STREAM_IN bytes, then the peer is held back; datagrams that come
+ * then are lost, as datagrams are. */
 #include <stdbool.h>
 #include <uv.h>
 
+#include "failure.h"
 #include "task.h"
 #include "tb/conn.h"
 #include "tb/error.h"
 
-enum { DEV_STREAM_IN = 32 * 1024 };
+enum { DEV_STREAM_IN = 32 * 1024, DEV_DATAGRAM_MAX = 16 * 1024 };
 
 struct dev_stream;
 
@@ -18,6 +21,17 @@ struct dev_stream;
  * For tasks. until as in dev_task_wait(). */
 int dev_stream_connect(struct dev_task *t, const char *address, uint64_t until,
                        struct dev_stream **ret) TB_CHECKED;
+
+/* Datagrams to and from host:port (RFC 768), no others are let in. Nothing is sent yet: whether
+ * anybody is there shows later. */
+int dev_stream_connect_udp(struct dev_task *t, const char *address, uint64_t until,
+                           struct dev_stream **ret) TB_CHECKED;
+
+/* The same two by way of the SOCKS 5 proxy at host:port (RFC 1928, without authentication: CONNECT
+ * or UDP ASSOCIATE): a modem's packet service. Names of address are looked up by the proxy, the
+ * proxy's own by the system. Negative with *why filled: who answered what. */
+int dev_stream_via(struct dev_task *t, const char *proxy, const char *address, bool datagrams,
+                   uint64_t until, struct dev_stream **ret, struct dev_failure *why) TB_CHECKED;
 
 /* A serial port or pseudo terminal, raw, with that speed (0: as it is), and ours alone among
  * programs that lock it, as libiotsafe does: UV_EBUSY when another has it. */
@@ -30,13 +44,17 @@ int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) TB_CHECKED
 /* The task to be woken by everything that happens to s; NULL: none. */
 void dev_stream_owner(struct dev_stream *s, struct dev_task *t);
 
-/* Bytes that have arrived, all of them and in one piece; borrowed until the next wait or
- * dev_stream_eat(). */
+bool dev_stream_datagrams(const struct dev_stream *s);
+
+/* Bytes that have arrived, all of them and in one piece, or the first datagram; borrowed until the
+ * next wait or dev_stream_eat(). Empty: nothing is there (empty datagrams are dropped). */
 struct tb_span dev_stream_data(const struct dev_stream *s);
+/* Takes n bytes; a datagram is taken whole, whatever n. */
 void dev_stream_eat(struct dev_stream *s, size_t n);
 
 /* 1 while there is room, 0 when the peer does not keep up (dev_stream_full()), negative when s is
- * of no use any more. All n bytes are taken unless the result is negative. */
+ * of no use any more. All n bytes are taken unless the result is negative; as one datagram, at most
+ * DEV_DATAGRAM_MAX bytes (else TB_ERANGE; only this one is lost). */
 int dev_stream_write(struct dev_stream *s, const void *p, size_t n);
 bool dev_stream_full(const struct dev_stream *s);
 
@@ -44,8 +62,8 @@ bool dev_stream_full(const struct dev_stream *s);
  */
 int dev_stream_status(const struct dev_stream *s);
 
-/* Waits until there is more data than `have` bytes, or the stream ended (its status is the result
- * unless data came), or as dev_task_wait(). */
+/* Waits until there is more data than `have` bytes (any datagram at all), or the stream ended (its
+ * status is the result unless data came), or as dev_task_wait(). */
 int dev_stream_wait(struct dev_stream *s, size_t have, uint64_t until) TB_CHECKED;
 
 /* Sends what is queued, then closes; frees itself. NULL is a no-op. */
