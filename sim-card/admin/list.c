@@ -80,5 +80,5 @@ uint32_t card_channels(const struct card *card) {
 }
 
 void card_imsi(const struct card *card, char ret[16]) {
-    memcpy(ret, card->sub.imsi, sizeof card->sub.imsi);
+    memcpy(ret, card->cur->id.imsi, sizeof card->cur->id.imsi);
 }

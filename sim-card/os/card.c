@@ -39,8 +39,8 @@ struct card *card_new(const struct card_config *cfg, int *ret_err) {
         return NULL;
     }
     if (!atr.n)
-        atr = card->sub.atr_len ? tb_span(card->sub.atr, card->sub.atr_len)
-                                : tb_span(default_atr, sizeof default_atr);
+        atr = card->cur->id.atr_len ? tb_span(card->cur->id.atr, card->cur->id.atr_len)
+                                    : tb_span(default_atr, sizeof default_atr);
     card->atr_len = (uint8_t)atr.n;
     memcpy(card->atr, atr.p, atr.n);
     return card;
@@ -69,8 +69,9 @@ void card_power_off(struct card *card) {
     card_admin_abort(card);
     for (unsigned i = 0; i < TB_CHANNELS; i++)
         card_channel_close(card, i);
-    for (size_t i = 0; i < CARD_PINS; i++)
-        card->pins[i].verified = false;
+    for (struct card_subscription *s = card->subs; s; s = s->next)
+        for (size_t i = 0; i < CARD_PINS; i++)
+            s->pins[i].verified = false;
     for (struct card_instance *in = card->instances; in; in = in->next)
         card_instance_forget_volatile(in);
     card->powered = false;
@@ -93,7 +94,7 @@ void card_counters(const struct card *card, struct card_counters *ret) {
 }
 
 void card_iccid(const struct card *card, char ret[21]) {
-    memcpy(ret, card->sub.iccid, sizeof card->sub.iccid);
+    memcpy(ret, card->cur->id.iccid, sizeof card->cur->id.iccid);
 }
 
 uint16_t card_store(struct card *card, const struct card_write *writes, size_t n) {

@@ -32,11 +32,11 @@ static void put_pin_status(const struct card *card, struct tb_buf *out) {
     uint8_t bits = 0;
 
     for (size_t i = 0; i < CARD_PINS; i++)
-        if (card->pins[i].enabled)
+        if (card->cur->pins[i].enabled)
             bits |= (uint8_t)(0x80 >> i);
     tb_put_tlv_u8(out, 0x90, bits);
     for (size_t i = 0; i < CARD_PINS; i++)
-        tb_put_tlv_u8(out, 0x83, card->pins[i].ref);
+        tb_put_tlv_u8(out, 0x83, card->cur->pins[i].ref);
     tb_tlv_close(out, mark);
 }
 

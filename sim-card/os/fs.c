@@ -23,7 +23,7 @@ uint8_t fs_rule(const struct fs_node *node) {
 }
 
 bool fs_has_usim(const struct card *card) {
-    return card->sub.imsi[0] != '\0';
+    return card->cur->id.imsi[0] != '\0';
 }
 
 static bool is_present(const struct card *card, const struct fs_node *node) {
@@ -63,9 +63,9 @@ size_t fs_size(const struct card *card, const struct fs_node *node) {
 }
 
 static const struct card_file *written(const struct card *card, const struct fs_node *node) {
-    for (size_t i = 0; i < card->files_n; i++)
-        if (card->files[i].node == node)
-            return &card->files[i];
+    for (size_t i = 0; i < card->cur->files_n; i++)
+        if (card->cur->files[i].node == node)
+            return &card->cur->files[i];
     return NULL;
 }
 
@@ -102,34 +102,33 @@ bool fs_allowed(const struct card *card, uint8_t condition) {
     if (condition == FS_ALWAYS || condition == FS_NEVER)
         return condition == FS_ALWAYS;
     for (size_t i = 0; i < CARD_PINS; i++) {
-        pin = &card->pins[i];
+        pin = &card->cur->pins[i];
         if (pin->ref == (condition == FS_PIN1 ? CARD_PIN1 : CARD_ADM1))
             return pin->exists && (!pin->enabled || pin->verified);
     }
     return false;
 }
 
-/* A place in card->files for node that has room for size bytes; its content may be there already.
- */
-static struct card_file *place(struct card *card, const struct fs_node *node) {
+/* A place for node's content, which may be there already, among the files that were written. */
+static struct card_file *place(struct card_subscription *s, const struct fs_node *node) {
     struct card_file *files;
 
-    for (size_t i = 0; i < card->files_n; i++)
-        if (card->files[i].node == node)
-            return &card->files[i];
-    files = realloc(card->files, (card->files_n + 1) * sizeof *files);
+    for (size_t i = 0; i < s->files_n; i++)
+        if (s->files[i].node == node)
+            return &s->files[i];
+    files = realloc(s->files, (s->files_n + 1) * sizeof *files);
     if (!files)
         return NULL;
-    card->files = files;
-    return &files[card->files_n];
+    s->files = files;
+    return &files[s->files_n];
 }
 
 uint16_t fs_write(struct card *card, const struct fs_node *node, size_t offset,
                   struct tb_span data) {
     size_t size = fs_size(card, node);
-    uint8_t key[5] = {CARD_REC_FILE, (uint8_t)(node->df >> 8), (uint8_t)node->df,
-                      (uint8_t)(node->fid >> 8), (uint8_t)node->fid};
-    struct card_file *file = place(card, node);
+    uint8_t key[CARD_REC_KEY_MAX];
+    struct tb_buf k = TB_BUF(key);
+    struct card_file *file = place(card->cur, node);
     struct tb_buf b = tb_buf(malloc(1 + size), 1 + size);
     struct card_write w;
     uint16_t sw;
@@ -139,18 +138,22 @@ uint16_t fs_write(struct card *card, const struct fs_node *node, size_t offset,
         free(b.p);
         return TB_SW_NO_SPACE;
     }
+    card_subscription_key(card->cur, &k);
+    tb_put_u8(&k, CARD_REC_FILE);
+    tb_put_be16(&k, node->df);
+    tb_put_be16(&k, node->fid);
     tb_put_u8(&b, CARD_RECORD_FORMAT);
     fs_content(card, node, &b);
     memcpy(b.p + 1 + offset, data.p, data.n);
-    w = (struct card_write){tb_span(key, sizeof key), tb_buf_span(&b)};
+    w = (struct card_write){tb_buf_span(&k), tb_buf_span(&b)};
     sw = card_store(card, &w, 1);
     if (sw != 0) {
         free(b.p);
         return sw;
     }
     memmove(b.p, b.p + 1, size);
-    if (file == &card->files[card->files_n])
-        card->files_n++;
+    if (file == &card->cur->files[card->cur->files_n])
+        card->cur->files_n++;
     else
         free(file->p);
     *file = (struct card_file){node, size, b.p};

@@ -33,7 +33,7 @@ static void put_digits(struct tb_buf *out, const char *digits) {
 void fs_fill_iccid(const struct card *card, struct tb_buf *out) {
     size_t start = out->n;
 
-    put_digits(out, card->sub.iccid);
+    put_digits(out, card->cur->id.iccid);
     pad(out, start, 10);
 }
 
@@ -81,12 +81,12 @@ void fs_fill_arr(const struct card *card, struct tb_buf *out) {
 
 /* spec: TS31102 4.2.2 length, then parity nibble and digits */
 void fs_fill_imsi(const struct card *card, struct tb_buf *out) {
-    size_t start = out->n, n = strlen(card->sub.imsi);
+    size_t start = out->n, n = strlen(card->cur->id.imsi);
     unsigned parity = n % 2 ? 9 : 1;
 
     tb_put_u8(out, (uint8_t)(n / 2 + 1));
-    tb_put_u8(out, (uint8_t)((unsigned)(card->sub.imsi[0] - '0') << 4 | parity));
-    put_digits(out, card->sub.imsi + 1);
+    tb_put_u8(out, (uint8_t)((unsigned)(card->cur->id.imsi[0] - '0') << 4 | parity));
+    put_digits(out, card->cur->id.imsi + 1);
     pad(out, start, 9);
 }
 
@@ -118,16 +118,16 @@ static void put_number(struct tb_buf *out, const char *number, size_t room) {
 
 void fs_fill_msisdn(const struct card *card, struct tb_buf *out) {
     put_n(out, 0xFF, 14);
-    put_number(out, card->sub.msisdn, 12);
+    put_number(out, card->cur->id.msisdn, 12);
     put_n(out, 0xFF, 2);
 }
 
 /* spec: TS31102 4.2.27 indicators: only the service centre address is present */
 void fs_fill_smsp(const struct card *card, struct tb_buf *out) {
     put_n(out, 0xFF, 12);
-    tb_put_u8(out, card->sub.smsc[0] ? 0xFD : 0xFF);
+    tb_put_u8(out, card->cur->id.smsc[0] ? 0xFD : 0xFF);
     put_n(out, 0xFF, 12);
-    put_number(out, card->sub.smsc, 12);
+    put_number(out, card->cur->id.smsc, 12);
     put_n(out, 0xFF, 3);
 }
 
@@ -135,15 +135,15 @@ void fs_fill_smsp(const struct card *card, struct tb_buf *out) {
 void fs_fill_spn(const struct card *card, struct tb_buf *out) {
     size_t start = out->n;
 
-    tb_put_u8(out, card->sub.spn[0] ? 0x01 : 0xFF);
-    tb_put(out, tb_span_str(card->sub.spn));
+    tb_put_u8(out, card->cur->id.spn[0] ? 0x01 : 0xFF);
+    tb_put(out, tb_span_str(card->cur->id.spn));
     pad(out, start, 17);
 }
 
 /* MCC MNC as 3 bytes. spec: TS24008 10.5.1.13 */
 static void put_hplmn(const struct card *card, struct tb_buf *out) {
-    const char *s = card->sub.imsi;
-    unsigned third = card->sub.mnc_digits == 3 ? (unsigned)(s[5] - '0') : 0xF;
+    const char *s = card->cur->id.imsi;
+    unsigned third = card->cur->id.mnc_digits == 3 ? (unsigned)(s[5] - '0') : 0xF;
 
     tb_put_u8(out, (uint8_t)((unsigned)(s[1] - '0') << 4 | (unsigned)(s[0] - '0')));
     tb_put_u8(out, (uint8_t)(third << 4 | (unsigned)(s[2] - '0')));
@@ -171,14 +171,14 @@ void fs_fill_hplmn_act(const struct card *card, struct tb_buf *out) {
 
 /* spec: TS31102 4.2.15 one access class of 0 to 9, by the last digit */
 void fs_fill_acc(const struct card *card, struct tb_buf *out) {
-    size_t n = strlen(card->sub.imsi);
+    size_t n = strlen(card->cur->id.imsi);
 
-    tb_put_be16(out, (uint16_t)(1U << (unsigned)(card->sub.imsi[n - 1] - '0')));
+    tb_put_be16(out, (uint16_t)(1U << (unsigned)(card->cur->id.imsi[n - 1] - '0')));
 }
 
 void fs_fill_ad(const struct card *card, struct tb_buf *out) {
     tb_put_be(out, 3, 0);
-    tb_put_u8(out, card->sub.mnc_digits);
+    tb_put_u8(out, card->cur->id.mnc_digits);
 }
 
 /* spec: TS31102 4.2.21 112 and 911, no alpha text, no service category */
@@ -191,10 +191,10 @@ void fs_fill_ecc(const struct card *card, struct tb_buf *out) {
 void fs_fill_pnn(const struct card *card, struct tb_buf *out) {
     size_t start = out->n, mark;
 
-    if (card->sub.spn[0]) {
+    if (card->cur->id.spn[0]) {
         mark = tb_tlv_open(out, 0x43);
         tb_put_u8(out, 0x90);
-        for (const char *c = card->sub.spn; *c; c++)
+        for (const char *c = card->cur->id.spn; *c; c++)
             tb_put_be16(out, (uint8_t)*c);
         tb_tlv_close(out, mark);
     }

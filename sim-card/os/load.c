@@ -44,7 +44,7 @@ static int load_applet(struct card *card, struct tb_span key, struct tb_span val
     return 0;
 }
 
-static int load_file(struct card *card, struct tb_span key, struct tb_span value) {
+static int load_file(struct card_subscription *sub, struct tb_span key, struct tb_span value) {
     struct card_file *files;
     const struct fs_node *node;
     uint8_t kind, *content;
@@ -58,25 +58,51 @@ static int load_file(struct card *card, struct tb_span key, struct tb_span value
     node = fs_find(df, fid);
     if (!node || value.n == 0 || value.n > FS_CONTENT_MAX)
         return TB_EPARSE;
-    files = realloc(card->files, (card->files_n + 1) * sizeof *files);
+    files = realloc(sub->files, (sub->files_n + 1) * sizeof *files);
     if (!files)
         return TB_ENOMEM;
-    card->files = files;
+    sub->files = files;
     content = malloc(value.n);
     if (!content)
         return TB_ENOMEM;
     memcpy(content, value.p, value.n);
-    files[card->files_n++] = (struct card_file){node, value.n, content};
+    files[sub->files_n++] = (struct card_file){node, value.n, content};
     return 0;
 }
 
-static int load_pin(struct card *card, struct tb_span key, struct tb_span value) {
+static int load_pin(struct card_subscription *sub, struct tb_span key, struct tb_span value) {
     if (key.n != 2)
         return TB_EPARSE;
     for (size_t i = 0; i < CARD_PINS; i++)
-        if (card->pins[i].ref == key.p[1])
-            return card_pin_decode(value, &card->pins[i]);
+        if (sub->pins[i].ref == key.p[1])
+            return card_pin_decode(value, &sub->pins[i]);
     return TB_EPARSE;
+}
+
+static int load_aka(struct card_subscription *sub, struct tb_span value) {
+    if (!sub->aka)
+        sub->aka = malloc(sizeof *sub->aka);
+    return sub->aka ? card_aka_decode(value, sub->aka) : TB_ENOMEM;
+}
+
+/* What belongs to a subscription. */
+static int load_of(struct card *card, uint8_t number, struct tb_span key, struct tb_span value) {
+    struct card_subscription *sub = card_subscription_get(card, number);
+
+    if (!sub)
+        return TB_ENOMEM;
+    switch (key.n ? key.p[0] : 0) {
+    case CARD_REC_FILE:
+        return load_file(sub, key, value);
+    case CARD_REC_IDENTITY:
+        return card_identity_decode(value, &sub->id);
+    case CARD_REC_AKA:
+        return load_aka(sub, value);
+    case CARD_REC_PIN:
+        return load_pin(sub, key, value);
+    default:
+        return TB_EPARSE;
+    }
 }
 
 /* A damaged object spoils its own set only: that applet answers 6400, the rest of the card works.
@@ -109,45 +135,35 @@ static int load_object(struct card *card, struct tb_span key, struct tb_span val
     return r;
 }
 
-static int load_aka(struct card *card, struct tb_span value) {
-    if (!card->aka)
-        card->aka = malloc(sizeof *card->aka);
-    return card->aka ? card_aka_decode(value, card->aka) : TB_ENOMEM;
-}
-
 static int load_entry(struct tb_span key, struct tb_span value, void *user) {
     struct card *card = user;
 
     switch (key.n ? key.p[0] : 0) {
     case CARD_REC_APPLET:
         return load_applet(card, key, value);
-    case CARD_REC_FILE:
-        return load_file(card, key, value);
-    case CARD_REC_IDENTITY:
-        return card_identity_decode(value, &card->sub);
-    case CARD_REC_AKA:
-        return load_aka(card, value);
     case CARD_REC_OBJECT:
         return load_object(card, key, value);
-    case CARD_REC_PIN:
-        return load_pin(card, key, value);
     case CARD_REC_VERSION:
         card->has_version = true;
         return 0;
+    case CARD_REC_OF:
+        if (key.n < 3 || key.p[1] == 0)
+            return TB_EPARSE;
+        return load_of(card, key.p[1], tb_span_sub(key, 2, key.n - 2), value);
     default:
-        return TB_EPARSE;
+        return load_of(card, 0, key, value);
     }
 }
 
 int card_load(struct card *card) {
-    static const uint8_t refs[CARD_PINS] = {CARD_PIN1, CARD_PIN2, CARD_ADM1};
     static const uint8_t version_key = CARD_REC_VERSION;
     uint8_t *version;
     size_t n;
     int r;
 
-    for (size_t i = 0; i < CARD_PINS; i++)
-        card->pins[i] = card_pin_default(refs[i]);
+    card->cur = card_subscription_get(card, 0);
+    if (!card->cur)
+        return TB_ENOMEM;
     /* The version first: what follows may not be ours to read. */
     r = card_nvm_get(card->nvm, tb_span(&version_key, 1), &version, &n);
     if (r > 0) {
@@ -166,12 +182,6 @@ void card_unload(struct card *card) {
         card->instances = in->next;
         card_instance_free(in);
     }
-    for (size_t i = 0; i < card->files_n; i++)
-        free(card->files[i].p);
-    free(card->files);
     free(card->apps);
-    tb_wipe(card->pins, sizeof card->pins);
-    if (card->aka)
-        tb_wipe(card->aka, sizeof *card->aka);
-    free(card->aka);
+    card_subscriptions_free(card);
 }

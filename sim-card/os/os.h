@@ -85,6 +85,19 @@ struct card_subscriber {
     uint8_t atr[CARD_ATR_MAX], atr_len; /* 0: the default ATR */
 };
 
+/* What a subscription brings to the card: numbers, PINs, the USIM's key, what was written to files.
+ * A card has at least one, number 0; on an eUICC each profile has its own, by the profile's number.
+ */
+struct card_subscription {
+    struct card_subscription *next; /* in order of numbers */
+    uint8_t number;
+    struct card_subscriber id;
+    struct card_aka *aka; /* NULL: a USIM without a key */
+    struct card_pin_state pins[CARD_PINS];
+    struct card_file *files;
+    size_t files_n;
+};
+
 struct card {
     struct card_nvm *nvm;
     void (*on_command)(const struct card_event *event, void *user);
@@ -95,12 +108,9 @@ struct card {
     struct card_channel *channels[TB_CHANNELS]; /* NULL: closed */
     struct tb_buf out;                          /* response data of the command under way */
 
-    struct card_subscriber sub;
-    struct card_aka *aka; /* NULL: a USIM without a key */
-    struct card_pin_state pins[CARD_PINS];
-    struct card_file *files;
-    size_t files_n;
-    struct card_app *apps; /* in order of installation */
+    struct card_subscription *subs; /* number 0 is always there */
+    struct card_subscription *cur;  /* the one in force */
+    struct card_app *apps;          /* in order of installation */
     size_t apps_n;
     struct card_instance *instances; /* list */
     struct card_admin *admin;        /* remote administration session, NULL when none */
@@ -164,6 +174,14 @@ card_handler card_cmd_select;
 /* The application with index at or after start whose AID begins with prefix: index, or -1. Index 0
  * is the USIM, the others follow card->apps. */
 int card_aid_find(const struct card *card, struct tb_span prefix, int start);
+
+/* --- os/subscription.c --- */
+
+/* The subscription with that number, made when missing; NULL when out of memory. */
+struct card_subscription *card_subscription_get(struct card *card, uint8_t number);
+void card_subscriptions_free(struct card *card);
+/* Begins the key of a record: nothing for number 0, else the prefix that tells whose it is. */
+void card_subscription_key(const struct card_subscription *s, struct tb_buf *key);
 
 /* --- os/load.c --- */
 

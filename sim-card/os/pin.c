@@ -6,8 +6,8 @@ enum { PIN_LEN = 8, TWO_PINS = 16 };
 
 struct card_pin_state *card_pin_find(struct card *card, uint8_t ref) {
     for (size_t i = 0; i < CARD_PINS; i++)
-        if (card->pins[i].ref == ref && card->pins[i].exists)
-            return &card->pins[i];
+        if (card->cur->pins[i].ref == ref && card->cur->pins[i].exists)
+            return &card->cur->pins[i];
     return NULL;
 }
 
@@ -44,13 +44,16 @@ int card_pin_decode(struct tb_span record, struct card_pin_state *pin) {
 /* Stores next and, once that is durable, makes it the card's state. */
 static uint16_t change(struct card *card, struct card_pin_state *pin,
                        const struct card_pin_state *next) {
-    uint8_t record[CARD_PIN_RECORD_MAX], key[] = {CARD_REC_PIN, pin->ref};
-    struct tb_buf b = TB_BUF(record);
+    uint8_t record[CARD_PIN_RECORD_MAX], key[CARD_REC_KEY_MAX];
+    struct tb_buf b = TB_BUF(record), k = TB_BUF(key);
     struct card_write w;
     uint16_t sw;
 
+    card_subscription_key(card->cur, &k);
+    tb_put_u8(&k, CARD_REC_PIN);
+    tb_put_u8(&k, pin->ref);
     card_pin_encode(next, &b);
-    w = (struct card_write){tb_span(key, sizeof key), tb_buf_span(&b)};
+    w = (struct card_write){tb_buf_span(&k), tb_buf_span(&b)};
     sw = card_store(card, &w, 1);
     tb_wipe(record, sizeof record);
     if (sw == 0)

@@ -164,18 +164,19 @@ static uint16_t out_of_step(const struct card_aka *aka, const struct challenge *
 
 /* The array goes to NVM before anything is answered: a number is accepted once. */
 static uint16_t remember(struct card *card, const struct card_aka *next) {
-    static const uint8_t key = CARD_REC_AKA;
-    uint8_t record[CARD_AKA_RECORD_MAX];
-    struct tb_buf b = TB_BUF(record);
-    struct card_write w = {tb_span(&key, 1), TB_SPAN_NONE};
+    uint8_t record[CARD_AKA_RECORD_MAX], key[CARD_REC_KEY_MAX];
+    struct tb_buf b = TB_BUF(record), k = TB_BUF(key);
+    struct card_write w;
     uint16_t sw;
 
+    card_subscription_key(card->cur, &k);
+    tb_put_u8(&k, CARD_REC_AKA);
     card_aka_encode(next, &b);
-    w.value = tb_buf_span(&b);
+    w = (struct card_write){tb_buf_span(&k), tb_buf_span(&b)};
     sw = tb_buf_ok(&b) ? card_store(card, &w, 1) : TB_SW_UNKNOWN;
     tb_wipe(record, sizeof record);
     if (sw == 0)
-        *card->aka = *next;
+        *card->cur->aka = *next;
     return sw;
 }
 
@@ -189,12 +190,12 @@ static uint16_t mutual(struct card *card, const struct challenge *c, const struc
 
     for (size_t i = 0; i < sizeof sqn; i++)
         sqn[i] = c->autn[i] ^ m->ak[i];
-    if (card_milenage_mac(&card->aka->keys, c->rand, sqn, c->autn + 6, mac, NULL) < 0)
+    if (card_milenage_mac(&card->cur->aka->keys, c->rand, sqn, c->autn + 6, mac, NULL) < 0)
         return TB_SW_UNKNOWN;
     if (!card_equal(mac, c->autn + 8, sizeof mac))
         return TB_SW_AUTH_MAC;
-    if (!card_aka_is_fresh(card->aka, get_be48(sqn), &next))
-        return out_of_step(card->aka, c, m, out);
+    if (!card_aka_is_fresh(card->cur->aka, get_be48(sqn), &next))
+        return out_of_step(card->cur->aka, c, m, out);
     sw = remember(card, &next);
     tb_wipe(&next, sizeof next);
     if (sw != 0)
@@ -212,7 +213,7 @@ static uint16_t mutual(struct card *card, const struct challenge *c, const struc
 static uint16_t may_run(const struct card *card, const struct cmd *cmd) {
     if (cmd->a.p1 != 0)
         return TB_SW_P1P2;
-    if (!cmd->ch->usim || !card->aka)
+    if (!cmd->ch->usim || !card->cur->aka)
         return TB_SW_CONDITIONS;
     if (!fs_allowed(card, FS_PIN1))
         return TB_SW_SECURITY;
@@ -232,7 +233,7 @@ uint16_t card_cmd_authenticate(struct card *card, struct cmd *cmd) {
         return sw;
     if (!card_out_room(cmd, 64))
         return TB_SW_NO_SPACE;
-    if (card_milenage(&card->aka->keys, c.rand, &m) < 0)
+    if (card_milenage(&card->cur->aka->keys, c.rand, &m) < 0)
         return TB_SW_UNKNOWN;
     cmd->secret_out = true;
     if (cmd->a.p2 == P2_3G) {
