@@ -29,41 +29,15 @@ static void report(struct hub_tls *t, enum hub_verdict v) {
     if (t->reported || f->closing)
         return;
     t->reported = true;
-    t->peer.handshake_us = (tb_clock_mono_ns() - t->began_ns) / 1000;
-    t->peer.version = SSL_get_version(t->ssl);
-    f->cfg.on_refused(v, &t->peer, f->cfg.user);
-}
-
-/* TLS 1.3 has the binder for it; in TLS 1.2 it is the first record under the new keys that cannot
- * be read. */
-static bool is_wrong_psk(const struct hub_tls *t, int reason) {
-    return t->shown == SHOWN_PSK && (reason == SSL_R_BINDER_DOES_NOT_VERIFY ||
-                                     reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
-                                     reason == SSL_R_DIGEST_CHECK_FAILED);
-}
-
-/* What a failed handshake was about, from what OpenSSL left behind. */
-static enum hub_verdict find_cause(struct hub_tls *t) {
-    unsigned long code = ERR_peek_error();
-
-    if (t->refused != HUB_ACCEPTED)
-        return t->refused;
-    t->peer.detail = ERR_reason_error_string(code);
-    if (!t->peer.detail)
-        t->peer.detail = "";
-    if (t->alert_received)
-        return HUB_PEER_ALERT;
-    if (ERR_GET_LIB(code) != ERR_LIB_SSL)
-        return HUB_PROTOCOL;
-    return ERR_GET_REASON(code) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ? HUB_NO_CERTIFICATE
-           : is_wrong_psk(t, ERR_GET_REASON(code))                         ? HUB_WRONG_PSK
-                                                                           : HUB_PROTOCOL;
+    t->id.peer.handshake_us = (tb_clock_mono_ns() - t->began_ns) / 1000;
+    t->id.peer.version = SSL_get_version(t->ssl);
+    f->cfg.on_refused(v, &t->id.peer, f->cfg.user);
 }
 
 /* The alert is on its way in front->out. */
 static void fail(struct hub_tls *t) {
     if (!t->open)
-        report(t, find_cause(t));
+        report(t, hub_ident_cause(&t->id));
     ERR_clear_error();
     flush(t);
     t->closing = true;
@@ -71,7 +45,7 @@ static void fail(struct hub_tls *t) {
 }
 
 static void refuse_late(struct hub_tls *t, enum hub_verdict v) {
-    t->peer.detail = "the registry has changed its mind";
+    t->id.peer.detail = "the registry has changed its mind";
     report(t, v);
     hub_tls_close(t);
 }
@@ -88,22 +62,19 @@ static void acknowledge(struct hub_tls *t) {
 
 static void handshake_done(struct hub_tls *t) {
     struct hub_front *f = t->front;
-    enum hub_verdict v = hub_tls_confirm(t);
+    enum hub_verdict v = hub_ident_confirm(&t->id, t->ssl);
 
     /* To OpenSSL a PSK of TLS 1.3 is a session that is resumed, too. */
-    t->peer.resumed = SSL_session_reused(t->ssl) && t->shown == SHOWN_TICKET;
     t->open = true;
     if (v != HUB_ACCEPTED) {
         refuse_late(t, v);
         return;
     }
-    t->peer.handshake_us = (tb_clock_mono_ns() - t->began_ns) / 1000;
-    t->peer.version = SSL_get_version(t->ssl);
-    t->peer.cipher = SSL_get_cipher_name(t->ssl);
+    t->id.peer.handshake_us = (tb_clock_mono_ns() - t->began_ns) / 1000;
     t->reported = true;
     acknowledge(t);
     flush(t); /* the application may write to any connection; the scratch is shared */
-    if (!f->cfg.on_open(t, &t->peer, f->cfg.user))
+    if (!f->cfg.on_open(t, &t->id.peer, f->cfg.user))
         hub_tls_close(t);
 }
 
@@ -261,8 +232,8 @@ void hub_tls_accept(struct hub_front *f) {
     }
     t->front = f;
     t->handles = 2;
-    t->peer = (struct hub_peer){
-        .listener = f->cfg.name, .version = "", .cipher = "", .alert = -1, .detail = ""};
+    hub_ident_init(&t->id, &f->cfg, f->sha256);
+    hub_ident_attach(t->ssl, &t->id);
     b = hub_tls_bio(f->bio, t);
     SSL_set_bio(t->ssl, b, b); /* given */
     SSL_set_app_data(t->ssl, t);

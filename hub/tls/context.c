@@ -1,7 +1,11 @@
 #include "tls/context.h"
 
 #include <openssl/err.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "tls/ident.h"
 
 enum { CERT_LIST_MAX = 16 << 10, TICKET_LIFE_S = 3600 };
 
@@ -31,17 +35,21 @@ int hub_tls_trust_digest(struct hub_registry *r, uint8_t ret[32]) {
 }
 
 struct trust {
-    SSL_CTX *ctx;
+    X509_STORE *store;
+    STACK_OF(X509_NAME) * names; /* what the hub tells devices that it trusts */
     unsigned count;
 };
 
 static int trust_one(const struct hub_ca *ca, void *user) {
     struct trust *t = user;
+    X509_NAME *name;
 
     if (!ca->trusted)
         return 0;
-    if (!X509_STORE_add_cert(SSL_CTX_get_cert_store(t->ctx), ca->cert) ||
-        !SSL_CTX_add_client_CA(t->ctx, ca->cert))
+    name = X509_NAME_dup(X509_get_subject_name(ca->cert));
+    if (!name || !sk_X509_NAME_push(t->names, name))
+        abort();
+    if (!X509_STORE_add_cert(t->store, ca->cert))
         return TB_ECRYPTO;
     t->count++;
     return 0;
@@ -70,18 +78,30 @@ static int load_own(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_
     return 0;
 }
 
-static int load_trust(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
-    struct trust t = {ctx, 0};
-    int err = hub_registry_each_ca(cfg->registry, trust_one, &t);
-
+static int trust_none(int err, struct tb_error *e) {
     if (err < 0)
         return tb_error_set(e, err, NULL, 0, "the registry's CAs cannot be read: %s",
                             tb_strerror(err));
-    if (t.count == 0)
-        return tb_error_set(
-            e, TB_ENOTFOUND, NULL, 0,
-            "no CA is trusted, so no device could connect: run \"iot-hub ca init --state DIR\", or"
-            " \"iot-hub ca add NAME FILE --trust --state DIR\"");
+    return tb_error_set(
+        e, TB_ENOTFOUND, NULL, 0,
+        "no CA is trusted, so no device could connect: run \"iot-hub ca init --state DIR\", or"
+        " \"iot-hub ca add NAME FILE --trust --state DIR\"");
+}
+
+int hub_tls_trust(SSL_CTX *ctx, struct hub_registry *r, struct tb_error *e) {
+    struct trust t = {X509_STORE_new(), sk_X509_NAME_new_null(), 0};
+    int err;
+
+    if (!t.store || !t.names)
+        abort();
+    err = hub_registry_each_ca(r, trust_one, &t);
+    if (err < 0 || t.count == 0) {
+        X509_STORE_free(t.store);
+        sk_X509_NAME_pop_free(t.names, X509_NAME_free);
+        return trust_none(err, e);
+    }
+    SSL_CTX_set_cert_store(ctx, t.store);     /* given */
+    SSL_CTX_set_client_CA_list(ctx, t.names); /* given */
     return 0;
 }
 
@@ -98,16 +118,40 @@ static const char psk_suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA2
 static const char suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:"
                                 "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
 
+static int (*default_security)(const SSL *s, const SSL_CTX *ctx, int op, int bits, int nid,
+                               void *other, void *ex);
+
+/* CCM_8 counts as 64 bits, for the length of its tag: no level but 0 lets it in. RFC 7252 (9.1.3)
+ * demands it; nothing else becomes weaker by it. */
+static int allow_ccm8(const SSL *s, const SSL_CTX *ctx, int op, int bits, int nid, void *other,
+                      void *ex) {
+    if ((op == SSL_SECOP_CIPHER_SUPPORTED || op == SSL_SECOP_CIPHER_SHARED ||
+         op == SSL_SECOP_CIPHER_CHECK) &&
+        (strstr(SSL_CIPHER_get_name(other), "CCM8") || strstr(SSL_CIPHER_get_name(other), "CCM_8")))
+        return 1;
+    return default_security(s, ctx, op, bits, nid, other, ex);
+}
+
+static int dtls_version(int tls) {
+    return tls == TLS1_2_VERSION ? DTLS1_2_VERSION : 0;
+}
+
 static int set_algorithms(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
-    if (!SSL_CTX_set_min_proto_version(ctx, cfg->min_version) ||
-        !SSL_CTX_set_max_proto_version(ctx, cfg->max_version))
+    const bool dtls = SSL_CTX_get_ssl_method(ctx) == DTLS_method();
+    const int min = dtls ? dtls_version(cfg->min_version) : cfg->min_version;
+    const int max = dtls ? DTLS1_2_VERSION : cfg->max_version;
+
+    if (dtls && min == 0)
+        return tb_error_set(e, TB_ERANGE, NULL, 0, "DTLS has version 1.2 only");
+    if (!SSL_CTX_set_min_proto_version(ctx, min) || !SSL_CTX_set_max_proto_version(ctx, max))
         return openssl_says(e, TB_ERANGE, NULL, "the TLS versions cannot be set");
     if (!SSL_CTX_set1_groups_list(ctx, cfg->groups))
         return openssl_says(e, TB_EPARSE, NULL, "--groups or groups= cannot be used");
-    /* CCM_8 counts as 64 bits, for the length of its tag: no level but 0 lets it in. What else that
-     * would let in is not on offer here: versions, suites and groups are listed. */
-    if (cfg->psk)
-        SSL_CTX_set_security_level(ctx, 0);
+    if (cfg->psk || cfg->coap) {
+        if (!default_security)
+            default_security = SSL_CTX_get_security_callback(ctx);
+        SSL_CTX_set_security_callback(ctx, allow_ccm8);
+    }
     if (!SSL_CTX_set_ciphersuites(ctx, cfg->psk ? psk_suites_13 : suites_13))
         return openssl_says(e, TB_EPARSE, NULL, "the suites of TLS 1.3 cannot be used");
     if (!SSL_CTX_set_cipher_list(ctx, cfg->ciphers ? cfg->ciphers : psk_suites_12))
@@ -115,8 +159,7 @@ static int set_algorithms(SSL_CTX *ctx, const struct hub_front_config *cfg, stru
     return 0;
 }
 
-static void set_resumption(SSL_CTX *ctx, const struct hub_front_config *cfg,
-                           const struct hub_tls_hooks *hooks) {
+static void set_resumption(SSL_CTX *ctx, const struct hub_front_config *cfg) {
     static const unsigned char context[] = "iot-hub";
 
     /* No cache in either case: it cannot be asked before it resumes, a ticket can. */
@@ -125,19 +168,18 @@ static void set_resumption(SSL_CTX *ctx, const struct hub_front_config *cfg,
     if (cfg->resumption) {
         SSL_CTX_set_num_tickets(ctx, 1);
         SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
-        SSL_CTX_set_session_ticket_cb(ctx, hooks->new_ticket, hooks->ticket, hooks->front);
+        SSL_CTX_set_session_ticket_cb(ctx, hub_ident_new_ticket, hub_ident_ticket, NULL);
     } else {
         SSL_CTX_set_num_tickets(ctx, 0);
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     }
 }
 
-static int set_certificates(SSL_CTX *ctx, const struct hub_front_config *cfg,
-                            const struct hub_tls_hooks *hooks, struct tb_error *e) {
+static int set_certificates(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
     int err = load_own(ctx, cfg, e);
 
     if (err == 0)
-        err = load_trust(ctx, cfg, e);
+        err = hub_tls_trust(ctx, cfg->registry, e);
     if (err < 0)
         return err;
     SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
@@ -145,42 +187,31 @@ static int set_certificates(SSL_CTX *ctx, const struct hub_front_config *cfg,
         ctx, SSL_VERIFY_PEER | (cfg->cert_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
     /* A CA in the registry is an anchor, be it self-signed or an intermediate one. */
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
-    SSL_CTX_set_cert_verify_callback(ctx, hooks->verify, hooks->front);
+    SSL_CTX_set_cert_verify_callback(ctx, hub_ident_verify, NULL);
     return 0;
 }
 
 /* TLS 1.3 without a key exchange (psk_ke) is for those who want it: the card does it all then. */
-static void set_psk(SSL_CTX *ctx, const struct hub_tls_hooks *hooks) {
-    SSL_CTX_set_psk_server_callback(ctx, hooks->psk);
-    SSL_CTX_set_psk_find_session_callback(ctx, hooks->find_psk);
+static void set_psk(SSL_CTX *ctx) {
+    SSL_CTX_set_psk_server_callback(ctx, hub_ident_psk);
+    SSL_CTX_set_psk_find_session_callback(ctx, hub_ident_find_psk);
     SSL_CTX_set_options(ctx, SSL_OP_ALLOW_NO_DHE_KEX);
 }
 
-int hub_tls_context(const struct hub_front_config *cfg, const struct hub_tls_hooks *hooks,
-                    SSL_CTX **ret, struct tb_error *e) {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    int err;
+int hub_tls_configure(SSL_CTX *ctx, const struct hub_front_config *cfg, struct tb_error *e) {
+    int err = set_algorithms(ctx, cfg, e);
 
-    if (!ctx)
-        abort();
-    err = set_algorithms(ctx, cfg, e);
     if (err == 0 && cfg->psk)
-        set_psk(ctx, hooks);
+        set_psk(ctx);
     else if (err == 0)
-        err = set_certificates(ctx, cfg, hooks, e);
-    if (err < 0) {
-        SSL_CTX_free(ctx);
+        err = set_certificates(ctx, cfg, e);
+    if (err < 0)
         return err;
-    }
-    set_resumption(ctx, cfg, hooks);
+    set_resumption(ctx, cfg);
     /* Our order counts, of groups too: clients that offer P-384 first may agree on keys in a card,
      * and cards know P-256. */
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_info_callback(ctx, hooks->info);
-    if (hooks->keylog)
-        SSL_CTX_set_keylog_callback(ctx, hooks->keylog);
-    *ret = ctx;
     return 0;
 }

@@ -19,23 +19,26 @@ static void write_keylog(const SSL *ssl, const char *line) {
 static void note_alert(const SSL *ssl, int where, int value) {
     struct hub_tls *t = SSL_get_app_data(ssl);
 
-    if ((where & SSL_CB_ALERT) == 0 || t->peer.alert >= 0 || (value & 0xFF) == SSL_AD_CLOSE_NOTIFY)
-        return;
-    t->peer.alert = value & 0xFF;
-    t->alert_received = where & SSL_CB_READ;
+    if (where & SSL_CB_ALERT)
+        hub_ident_note_alert(&t->id, value & 0xFF, where & SSL_CB_READ);
 }
 
 static int build_context(struct hub_front *f, SSL_CTX **ret, struct tb_error *e) {
-    const struct hub_tls_hooks hooks = {.verify = hub_tls_verify,
-                                        .new_ticket = hub_tls_new_ticket,
-                                        .ticket = hub_tls_ticket,
-                                        .psk = hub_tls_psk,
-                                        .find_psk = hub_tls_find_psk,
-                                        .info = note_alert,
-                                        .keylog = f->keylog ? write_keylog : NULL,
-                                        .front = f};
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    int err;
 
-    return hub_tls_context(&f->cfg, &hooks, ret, e);
+    if (!ctx)
+        abort();
+    err = hub_tls_configure(ctx, &f->cfg, e);
+    if (err < 0) {
+        SSL_CTX_free(ctx);
+        return err;
+    }
+    SSL_CTX_set_info_callback(ctx, note_alert);
+    if (f->keylog)
+        SSL_CTX_set_keylog_callback(ctx, write_keylog);
+    *ret = ctx;
+    return 0;
 }
 
 int hub_front_refresh(struct hub_front *f, struct tb_error *e) {

@@ -32,6 +32,7 @@ struct hub_peer {
 struct hub_front_config {         /* texts are borrowed and outlive the front */
     const char *name;             /* for hub_peer.listener */
     bool psk;                     /* pre-shared keys (RFC 4279, 5489, 8446 2.2), no certificates */
+    bool coap;                    /* CCM_8 suites too, as RFC 7252 wants them */
     bool cert_optional;           /* who shows none is let in as nobody: cred.id is 0 */
     int min_version, max_version; /* TLS1_2_VERSION … TLS1_3_VERSION */
     char *groups;                 /* OpenSSL's list; its macro wants it writable, nobody writes */

@@ -4,6 +4,7 @@
 
 #include "tb/loop.h"
 #include "tls/front.h"
+#include "tls/ident.h"
 
 struct hub_front {
     uv_loop_t *loop;
@@ -34,11 +35,8 @@ struct hub_tls {
     const struct hub_tls_ops *ops; /* NULL before it is open */
     void *user;
     uint64_t began_ns;
-    struct hub_peer peer;
-    enum hub_verdict refused; /* HUB_ACCEPTED: not (yet) */
-    /* Where peer.cred comes from: OpenSSL asked about that last. */
-    enum { SHOWN_NOTHING, SHOWN_CERTIFICATE, SHOWN_TICKET, SHOWN_PSK } shown;
-    bool open, settled, closing, paused, reported, alert_received;
+    struct hub_ident id;
+    bool open, settled, closing, paused, reported;
     unsigned handles; /* conn and deadline, while they are open */
 };
 
@@ -51,14 +49,3 @@ void hub_front_put_out(struct hub_front *f, const void *p, size_t n);
 void hub_tls_accept(struct hub_front *f);
 /* After the last handle of a front's connection has closed. */
 void hub_front_gone(struct hub_front *f);
-
-/* Identity: identity.c */
-int hub_tls_verify(X509_STORE_CTX *store, void *front);
-unsigned hub_tls_psk(SSL *ssl, const char *identity, unsigned char *psk, unsigned cap);
-int hub_tls_find_psk(SSL *ssl, const unsigned char *identity, size_t n, SSL_SESSION **ret);
-int hub_tls_new_ticket(SSL *ssl, void *front);
-SSL_TICKET_RETURN hub_tls_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
-                                 size_t name_len, SSL_TICKET_STATUS status, void *front);
-/* After the handshake, before the first plain byte: asks the registry again, and makes a pending
- * credential active. */
-enum hub_verdict hub_tls_confirm(struct hub_tls *t);
