@@ -64,7 +64,7 @@ class SimBed:
                        check=True, capture_output=True)
         store = case.path("card.db")
         record = case.path("record.json")
-        done = tbtest.run("sim-card", "personalise", "--store", store, "--issuer-cert", self.ca, "--issuer-key",
+        done = tbtest.run("sim-card", "personalise", "--export-secrets", "--store", store, "--issuer-cert", self.ca, "--issuer-key",
                           ca_key, "--out", record, PROFILE)
         if done.returncode:
             raise AssertionError(done.stderr)

@@ -33,6 +33,57 @@ static bool set_aid(struct isp_card *card, const char *text) {
     return true;
 }
 
+/* Calls fn for each of the comma separated words of text, blanks around them left out; false when
+ * it says so. */
+static bool each_word(const char *text,
+                      bool (*fn)(struct isp_card *card, struct tb_span word, bool own),
+                      struct isp_card *card, bool own) {
+    while (text && *text) {
+        size_t n = strcspn(text, ", \t");
+
+        if (n && !fn(card, tb_span(text, n), own))
+            return false;
+        text += n + (text[n] != 0);
+    }
+    return true;
+}
+
+static bool take_token(struct isp_card *card, struct tb_span word, bool own) {
+    static const char *const names[] = {"ecdhe", "verify", "psk", "random"};
+
+    (void)own;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        if (tb_span_eq(word, tb_span_str(names[i]))) {
+            card->offload |= 1U << i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_offload(struct isp_card *card, const char *text) {
+    if (each_word(text, take_token, card, false))
+        return;
+    card->offload = 0;
+    card->config_error = "offload: known are ecdhe, verify, psk, random";
+}
+
+static bool take_ref(struct isp_card *card, struct tb_span word, bool own) {
+    struct iotsafe_ref ref = {0};
+    struct tb_buf id = TB_BUF(ref.id);
+
+    if (tb_hex_decode(word, &id) < 0 || id.n == 0)
+        return false;
+    ref.id_len = (uint8_t)id.n;
+    if (own)
+        return iotsafe_slots_add(&card->slots, &ref) == 0;
+    return iotsafe_slots_add_peer(&card->slots, &ref, 1, 1) == 0;
+}
+
+static bool set_refs(struct isp_card *card, const char *text, bool own) {
+    return each_word(text, take_ref, card, own);
+}
+
 void isp_card_init(struct isp_card *card, const struct isp_config *config,
                    const struct isp_host *host) {
     memset(card, 0, sizeof *card);
@@ -53,8 +104,12 @@ void isp_card_init(struct isp_card *card, const struct isp_config *config,
             card->config_error = "max-answer: not 1 to 256";
         card->options.max_answer = (uint16_t)n;
     }
-    if (config->offload && config->offload[0])
-        card->config_error = "offload: this build moves nothing but keys by reference to the card";
+    set_offload(card, host ? host->offload : config->offload);
+    if (!host &&
+        (!set_refs(card, config->ecdhe_keys, true) || !set_refs(card, config->peer_keys, false)))
+        card->config_error = "ecdhe-keys, peer-keys: not up to 16 identifiers in hex";
+    card->own_known = card->slots.n_own > 0;
+    card->peers_known = card->slots.n_peers > 0;
 }
 
 void isp_card_done(struct isp_card *card) {
@@ -70,7 +125,7 @@ void isp_card_done(struct isp_card *card) {
 
 /* In a child after fork(): the lock may have been held by a thread that does not exist here, and
  * the connection is the parent's. The first thread that comes by puts both right. */
-static void adopt(struct isp_card *card) {
+void isp_card_adopt(struct isp_card *card) {
     pid_t me = getpid(), owner = atomic_load(&card->owner);
 
     while (owner != me) {
@@ -88,14 +143,17 @@ static void adopt(struct isp_card *card) {
     }
 }
 
-static int open_client(struct isp_provider *prov, char *err, size_t cap) {
+int isp_card_open(struct isp_provider *prov, char *err, size_t cap) {
+    struct isp_card *card = &prov->card;
     struct iotsafe_transport *t;
     int r;
 
+    if (card->client)
+        return 0;
     r = iotsafe_transport_open(prov->config.transport, &t, err, cap);
     if (r < 0)
         return r;
-    r = iotsafe_open(t, &prov->card.options, &prov->card.client);
+    r = iotsafe_open(t, &card->options, &card->client);
     if (r < 0) {
         iotsafe_transport_close(t);
         snprintf(err, cap, "%s", iotsafe_strerror(r));
@@ -104,16 +162,6 @@ static int open_client(struct isp_provider *prov, char *err, size_t cap) {
 }
 
 /* ---- one operation ---- */
-
-struct op {
-    const char *name; /* as IoT.05 has it */
-    int (*fn)(struct iotsafe *c, const struct op *op);
-    const struct iotsafe_ref *ref;
-    const uint8_t *in;
-    void *out;
-    size_t cap;
-    size_t *ret_n;
-};
 
 struct outcome {
     int r;
@@ -155,12 +203,12 @@ static void finish(struct outcome *o, struct iotsafe *client, int r) {
     o->text[0] = 0;
 }
 
-static void run_hosted(struct isp_provider *prov, const char *reader, const struct op *op,
-                       struct outcome *o) {
+static void run_hosted(struct isp_provider *prov, const struct isp_op *op, struct outcome *o) {
     const struct isp_host *host = &prov->card.host;
     struct iotsafe *client;
 
-    o->r = host->acquire(host->user, NULL, reader, &client, o->text, sizeof o->text);
+    o->r = host->acquire(host->user, op->card, op->reader ? op->reader : "", &client, o->text,
+                         sizeof o->text);
     if (o->r < 0) {
         o->reason = ISP_R_TRANSPORT;
         return;
@@ -171,19 +219,16 @@ static void run_hosted(struct isp_provider *prov, const char *reader, const stru
 
 /* The client and its transport recover by themselves from a link that broke or a card that was
  * changed. */
-static void run_own(struct isp_provider *prov, const struct op *op, struct outcome *o) {
+static void run_own(struct isp_provider *prov, const struct isp_op *op, struct outcome *o) {
     struct isp_card *card = &prov->card;
 
-    adopt(card);
+    isp_card_adopt(card);
     pthread_mutex_lock(&card->lock);
-    if (!card->client) {
-        o->r = open_client(prov, o->text, sizeof o->text);
+    o->r = isp_card_open(prov, o->text, sizeof o->text);
+    if (o->r < 0)
         o->reason = ISP_R_TRANSPORT;
-    }
-    if (card->client) {
-        o->reason = 0;
+    else
         finish(o, card->client, op->fn(card->client, op));
-    }
     pthread_mutex_unlock(&card->lock);
 }
 
@@ -197,106 +242,45 @@ static void describe(char *dst, size_t cap, const struct iotsafe_ref *ref) {
     dst[out.n] = 0;
 }
 
-static bool run(struct isp_provider *prov, const struct isp_uri *uri, const struct op *op) {
+static bool has_sw(int r) {
+    return r == IOTSAFE_E_CARD || r == IOTSAFE_E_NOT_FOUND || r == IOTSAFE_E_NO_APPLET ||
+           r == IOTSAFE_E_ADMIN || r == IOTSAFE_E_BUSY;
+}
+
+int isp_card_run(struct isp_provider *prov, const struct isp_op *op) {
     struct outcome o = {0};
-    char object[256], sw[128] = "";
+    char object[256] = "", sw[128] = "";
     int saved_errno = errno;
 
     if (prov->card.config_error) {
         isp_raise(prov, ISP_R_CONFIG, "%s", prov->card.config_error);
-        return false;
+        return IOTSAFE_E_ARGUMENT;
     }
     if (prov->card.host.acquire) {
-        run_hosted(prov, uri->reader, op, &o);
-    } else if (uri->reader[0]) {
-        isp_raise(prov, ISP_R_URI, "reader=%s: this program knows one card only", uri->reader);
-        return false;
+        run_hosted(prov, op, &o);
+    } else if (op->reader && op->reader[0]) {
+        isp_raise(prov, ISP_R_URI, "reader=%s: this program knows one card only", op->reader);
+        return IOTSAFE_E_ARGUMENT;
     } else if (!prov->config.transport || !prov->config.transport[0]) {
         isp_raise(prov, ISP_R_NO_TRANSPORT,
                   "set \"transport\" in the provider's section of openssl.cnf");
-        return false;
+        return IOTSAFE_E_ARGUMENT;
     } else {
         run_own(prov, op, &o);
     }
     errno = saved_errno; /* python takes what it finds there for the cause of OpenSSL's failure */
-    if (o.r >= 0)
-        return true;
+    if (o.r >= 0 || (o.r == IOTSAFE_E_SIGNATURE && op->verdict))
+        return o.r;
     if (o.reason) {
         isp_raise(prov, o.reason, "%s: %s", op->name, o.text);
-        return false;
+        return o.r;
     }
-    describe(object, sizeof object, op->ref);
-    if (o.sw && (o.r == IOTSAFE_E_CARD || o.r == IOTSAFE_E_NOT_FOUND ||
-                 o.r == IOTSAFE_E_NO_APPLET || o.r == IOTSAFE_E_ADMIN || o.r == IOTSAFE_E_BUSY))
+    if (op->ref) {
+        object[0] = ' ';
+        describe(object + 1, sizeof object - 1, op->ref);
+    }
+    if (o.sw && has_sw(o.r))
         snprintf(sw, sizeof sw, ", SW %04X (%s)", o.sw, iotsafe_sw_text(o.sw));
-    isp_raise(prov, reason_of(o.r), "%s %s: %s%s", op->name, object, iotsafe_strerror(o.r), sw);
-    return false;
-}
-
-static int op_sign(struct iotsafe *c, const struct op *op) {
-    size_t n;
-    int r =
-        iotsafe_sign(c, op->ref, IOTSAFE_SHA256, IOTSAFE_ECDSA, op->in, 32, op->out, op->cap, &n);
-
-    return r == 0 && n != op->cap ? IOTSAFE_E_FORMAT : r;
-}
-
-bool isp_card_sign(struct isp_provider *prov, const struct isp_uri *key, const uint8_t digest[32],
-                   uint8_t ret_raw[64]) {
-    /* The digest is declared as SHA-256 whatever made it: the card signs 32
-     * octets */
-    const struct op op = {.name = "COMPUTE SIGNATURE",
-                          .fn = op_sign,
-                          .ref = &key->ref,
-                          .in = digest,
-                          .out = ret_raw,
-                          .cap = 64};
-
-    return run(prov, key, &op);
-}
-
-static int op_public_key(struct iotsafe *c, const struct op *op) {
-    size_t n;
-    int r = iotsafe_read_public_key(c, op->ref, op->out, op->cap, &n);
-
-    return r == 0 && n != op->cap ? IOTSAFE_E_FORMAT : r;
-}
-
-bool isp_card_public_key(struct isp_provider *prov, const struct isp_uri *key,
-                         uint8_t ret_point[65]) {
-    const struct op op = {.name = "READ PUBLIC KEY",
-                          .fn = op_public_key,
-                          .ref = &key->ref,
-                          .out = ret_point,
-                          .cap = 65};
-
-    return run(prov, key, &op);
-}
-
-static int op_read_file(struct iotsafe *c, const struct op *op) {
-    return iotsafe_read_file(c, op->ref, op->out, op->cap, op->ret_n);
-}
-
-bool isp_card_read_file(struct isp_provider *prov, const struct isp_uri *file, uint8_t *buf,
-                        size_t cap, size_t *ret_len) {
-    const struct op op = {.name = "READ FILE",
-                          .fn = op_read_file,
-                          .ref = &file->ref,
-                          .out = buf,
-                          .cap = cap,
-                          .ret_n = ret_len};
-
-    return run(prov, file, &op);
-}
-
-static int op_list(struct iotsafe *c, const struct op *op) {
-    return iotsafe_list(c, op->out, op->cap, op->ret_n);
-}
-
-bool isp_card_list(struct isp_provider *prov, const struct isp_uri *where,
-                   struct iotsafe_object *ret, size_t cap, size_t *ret_n) {
-    const struct op op = {
-        .name = "GET DATA", .fn = op_list, .out = ret, .cap = cap, .ret_n = ret_n};
-
-    return run(prov, where, &op);
+    isp_raise(prov, reason_of(o.r), "%s%s: %s%s", op->name, object, iotsafe_strerror(o.r), sw);
+    return o.r;
 }

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "iotsafe/iotsafe.h"
+#include "iotsafe/slots.h"
 #include "isp.h"
 #include "ref.h"
 
@@ -25,17 +26,26 @@ struct isp_config { /* parameters of the provider's section in openssl.cnf; stri
     const char *basic_channel;
     const char *close_sessions;
     const char *max_answer; /* bytes the modem passes on in one answer */
-    const char *offload;
+    const char *offload;    /* tokens, comma separated */
+    const char
+        *ecdhe_keys; /* identifiers in hex, comma separated: containers for ephemeral keys … */
+    const char *peer_keys; /* … and for keys of the other side */
 };
+
+/* What the card does besides signatures of its own keys. */
+enum { ISP_ECDHE = 1, ISP_VERIFY = 2, ISP_PSK = 4, ISP_RANDOM = 8 };
 
 struct isp_card {
     struct isp_host host; /* acquire is NULL for a card of our own */
     struct iotsafe_options options;
     uint8_t aid[16];
+    unsigned offload;         /* bits of ISP_ECDHE … */
     const char *config_error; /* every operation fails with it; static text */
-    pthread_mutex_t lock;     /* one operation at a time; also guards client */
+    pthread_mutex_t lock;     /* one operation at a time; also guards what follows */
     _Atomic(pid_t) owner;     /* process that may use lock and client; 0 while it changes */
     struct iotsafe *client;
+    struct iotsafe_slots slots;
+    bool own_known, peers_known; /* configured, or asked from the card */
 };
 
 /* Reads the configuration; never fails and never opens anything. */
@@ -43,8 +53,28 @@ void isp_card_init(struct isp_card *card, const struct isp_config *config,
                    const struct isp_host *host);
 void isp_card_done(struct isp_card *card);
 
-/* Each of these makes one operation and raises an error that names the operation, the object and
- * the card's status word when it answers false. */
+/* One operation of libiotsafe, for isp_card_run(). */
+struct isp_op {
+    const char *name; /* as IoT.05 has it */
+    int (*fn)(struct iotsafe *c, const struct isp_op *op);
+    const struct iotsafe_ref *ref; /* NULL: of no object */
+    const struct iotsafe_ref *peer;
+    const uint8_t *in, *in2;
+    size_t in_len, in2_len;
+    void *out;
+    size_t cap;
+    size_t *ret_n;
+    void *card;         /* the host's, NULL: by reader */
+    const char *reader; /* NULL: "" */
+    bool verdict;       /* IOTSAFE_E_SIGNATURE is an answer, not an error */
+};
+
+/* 0, or a negative IOTSAFE_E… with an error raised that names the operation, the object and the
+ * card's status word. */
+int isp_card_run(struct isp_provider *prov, const struct isp_op *op);
+
+/* ---- operations (operations.c): false with an error raised ---- */
+
 bool isp_card_sign(struct isp_provider *prov, const struct isp_uri *key, const uint8_t digest[32],
                    uint8_t ret_raw[64]);
 bool isp_card_public_key(struct isp_provider *prov, const struct isp_uri *key,
@@ -54,3 +84,34 @@ bool isp_card_read_file(struct isp_provider *prov, const struct isp_uri *file, u
 /* *ret_n may exceed cap: then only cap objects were stored. */
 bool isp_card_list(struct isp_provider *prov, const struct isp_uri *where,
                    struct iotsafe_object *ret, size_t cap, size_t *ret_n);
+/* Makes a key pair in the container slot->own. ret_private: its name from then on. */
+bool isp_card_generate(struct isp_provider *prov, const struct isp_slot *slot,
+                       struct iotsafe_ref *ret_private, uint8_t ret_point[65]);
+/* point is on P-256. */
+bool isp_card_agree(struct isp_provider *prov, const struct isp_slot *slot,
+                    const struct iotsafe_ref *private_key, const uint8_t point[65],
+                    uint8_t ret_secret[32]);
+/* 1: good, 0: bad, -1: an error was raised. point is on P-256. */
+int isp_card_verify(struct isp_provider *prov, const uint8_t point[65], const uint8_t digest[32],
+                    const uint8_t raw[64]);
+/* ecdhe: 32 bytes, NULL for a plain pre-shared key. */
+bool isp_card_prf(struct isp_provider *prov, const struct isp_uri *psk, const uint8_t *ecdhe,
+                  const uint8_t *label_seed, size_t label_seed_len, uint8_t *out, size_t n);
+/* HKDF-Extract with SHA-256 and a pre-shared key as input; salt: 32 bytes, NULL: zeros. */
+bool isp_card_extract(struct isp_provider *prov, const struct isp_uri *psk, const uint8_t *salt,
+                      uint8_t ret_prk[32]);
+bool isp_card_random(struct isp_provider *prov, uint8_t *buf, size_t n);
+
+/* ---- containers (containers.c) ---- */
+
+/* Takes one for an ephemeral key. False with an error raised when all are in use, or there are
+ * none. */
+bool isp_slot_take(struct isp_provider *prov, struct isp_slot *ret);
+void isp_slot_put(struct isp_provider *prov, const struct isp_slot *slot);
+/* The one for keys to verify with. */
+bool isp_slot_verifier(struct isp_provider *prov, struct iotsafe_ref *ret);
+
+/* In a child after fork(): makes lock and client usable. To be called before locking. */
+void isp_card_adopt(struct isp_card *card);
+/* Opens the client if there is none; lock is held. IOTSAFE_E… with a text in err. */
+int isp_card_open(struct isp_provider *prov, char *err, size_t cap);

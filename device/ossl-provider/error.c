@@ -25,6 +25,8 @@ const OSSL_ITEM isp_reason_strings[] = {
     {ISP_R_STATE, (char[]){"operation not initialised"}},
     {ISP_R_SOFTWARE, (char[]){"software operation failed"}},
     {ISP_R_BUSY, (char[]){"card is busy"}},
+    {ISP_R_CONTAINERS, (char[]){"no free key container on the card"}},
+    {ISP_R_PSK, (char[]){"pre-shared key cannot be used"}},
     {0, NULL},
 };
 

@@ -45,6 +45,10 @@ struct isp_host {
     void (*slot_put)(void *user, const struct isp_slot *slot);
     /* Container of the current card for the other side's key in iotsafe_verify_by(). */
     int (*verifier)(void *user, struct iotsafe_ref *ret, char *err, size_t cap);
+    /* n random bytes from the card, for the seed of the context's generator. Its locks are held, so
+     * this never parks: the program fetches them before, 64 at a time are enough. Not NULL with
+     * offload random. */
+    int (*random)(void *user, uint8_t *buf, size_t n, char *err, size_t cap);
     void *user; /* borrowed */
     /* What the card does besides signatures of its keys, as the parameter "offload" has it:
      * ecdhe, verify, psk, random, comma separated; borrowed. NULL: nothing. */

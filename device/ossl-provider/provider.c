@@ -4,25 +4,44 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/prov_ssl.h>
 #include <openssl/provider.h>
 #include <string.h>
 
-/* Algorithms with these properties are reached through keys of ours, and never preferred for other
- * keys. An operation that the configuration moves to the card for everybody will carry
- * "iotsafe.offload=yes" besides: a second table, chosen in query_operation(), and
- * "default_properties = ?iotsafe.offload=yes" in openssl.cnf. */
-#define PLAIN "provider=iotsafe"
+/* Algorithms with PLAIN are reached through keys of ours, and never preferred for other keys. An
+ * operation that the configuration moves to the card for everybody carries OFFLOAD, which
+ * "default_properties = ?iotsafe.offload=yes" in openssl.cnf prefers to the default provider's. */
+#define PLAIN   "provider=iotsafe"
+#define OFFLOAD PLAIN ",iotsafe.offload=yes"
+#define NONE                                                                                       \
+    { NULL, NULL, NULL, NULL }
 
-static const OSSL_ALGORITHM keymgmts[] = {
-    {"EC:id-ecPublicKey:1.2.840.10045.2.1", PLAIN, isp_keymgmt_functions,
-     "EC key in an IoT SAFE card"},
-    {NULL, NULL, NULL, NULL},
-};
+#define EC_NAMES "EC:id-ecPublicKey:1.2.840.10045.2.1"
+#define EC_TEXT  "EC key in an IoT SAFE card"
 
-static const OSSL_ALGORITHM signatures[] = {
-    {"ECDSA", PLAIN, isp_signature_functions, "ECDSA by an IoT SAFE card"},
-    {NULL, NULL, NULL, NULL},
-};
+static const OSSL_ALGORITHM keymgmts[] = {{EC_NAMES, PLAIN, isp_keymgmt_functions, EC_TEXT}, NONE};
+static const OSSL_ALGORITHM keymgmts_import[] = {
+    {EC_NAMES, PLAIN, isp_keymgmt_offload_functions, EC_TEXT}, NONE};
+static const OSSL_ALGORITHM keymgmts_offload[] = {
+    {EC_NAMES, OFFLOAD, isp_keymgmt_offload_functions, EC_TEXT}, NONE};
+
+#define ECDSA_TEXT "ECDSA by an IoT SAFE card"
+static const OSSL_ALGORITHM signatures[] = {{"ECDSA", PLAIN, isp_signature_functions, ECDSA_TEXT},
+                                            NONE};
+static const OSSL_ALGORITHM signatures_offload[] = {
+    {"ECDSA", OFFLOAD, isp_signature_functions, ECDSA_TEXT}, NONE};
+
+static const OSSL_ALGORITHM keyexchs_offload[] = {
+    {"ECDH", OFFLOAD, isp_keyexch_functions, "ECDH by an IoT SAFE card"}, NONE};
+
+static const OSSL_ALGORITHM kdfs_offload[] = {
+    {"TLS1-PRF", OFFLOAD, isp_prf_functions, "TLS 1.2 PRF, pre-shared keys in an IoT SAFE card"},
+    {"TLS13-KDF", OFFLOAD, isp_tls13_kdf_functions,
+     "TLS 1.3 key schedule, pre-shared keys in an IoT SAFE card"},
+    NONE};
+
+static const OSSL_ALGORITHM rands_offload[] = {
+    {"IOTSAFE-SEED", PLAIN, isp_rand_functions, "Seed from an IoT SAFE card"}, NONE};
 
 static const OSSL_ALGORITHM decoders[] = {
     {"DER", PLAIN ",input=pem", isp_pem_decoder_functions, "IoT SAFE key reference, PEM"},
@@ -37,19 +56,30 @@ static const OSSL_ALGORITHM stores[] = {
 };
 
 static OSSL_FUNC_provider_query_operation_fn query_operation;
+static OSSL_FUNC_provider_get_capabilities_fn get_capabilities;
 static OSSL_FUNC_provider_gettable_params_fn gettable_params;
 static OSSL_FUNC_provider_get_params_fn get_params;
 static OSSL_FUNC_provider_get_reason_strings_fn get_reason_strings;
 static OSSL_FUNC_provider_teardown_fn teardown;
 
 static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *no_cache) {
-    (void)provctx;
+    const struct isp_provider *prov = provctx;
+    unsigned offload = prov->card.offload;
+
     *no_cache = 0;
     switch (operation) {
     case OSSL_OP_KEYMGMT:
-        return keymgmts;
+        return offload & ISP_ECDHE    ? keymgmts_offload
+               : offload & ISP_VERIFY ? keymgmts_import
+                                      : keymgmts;
     case OSSL_OP_SIGNATURE:
-        return signatures;
+        return offload & ISP_VERIFY ? signatures_offload : signatures;
+    case OSSL_OP_KEYEXCH:
+        return offload & ISP_ECDHE ? keyexchs_offload : NULL;
+    case OSSL_OP_KDF:
+        return offload & ISP_PSK ? kdfs_offload : NULL;
+    case OSSL_OP_RAND:
+        return offload & ISP_RANDOM ? rands_offload : NULL;
     case OSSL_OP_DECODER:
         return decoders;
     case OSSL_OP_STORE:
@@ -57,6 +87,46 @@ static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *
     default:
         return NULL;
     }
+}
+
+/* ---- TLS groups ---- */
+
+/* libssl 3.0 takes a group only from the provider whose key management it gets for the group's
+ * algorithm. With ecdhe that is us, so the default provider's groups on EC curves are gone, and
+ * what programs call P-256 is this one. The algorithm has to be EC: a TLS 1.2 client looks at the
+ * name. */
+struct group {
+    unsigned id, secbits;
+    int min_tls, max_tls, min_dtls, max_dtls;
+};
+static const struct group p256 = {0x0017, 128, TLS1_VERSION, 0, DTLS1_VERSION, 0};
+
+#define GROUP(name)                                                                                \
+    {                                                                                              \
+        OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, ISP_UNCONST((name)), sizeof(name)), \
+            OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL,                        \
+                                   ISP_UNCONST(ISP_TLS_P256), sizeof ISP_TLS_P256),                \
+            OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, ISP_UNCONST("EC"), sizeof "EC"), \
+            OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_ID, ISP_UNCONST(&p256.id)),                  \
+            OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, ISP_UNCONST(&p256.secbits)),  \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, ISP_UNCONST(&p256.min_tls)),         \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, ISP_UNCONST(&p256.max_tls)),         \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, ISP_UNCONST(&p256.min_dtls)),       \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, ISP_UNCONST(&p256.max_dtls)),       \
+            OSSL_PARAM_END                                                                         \
+    }
+static const OSSL_PARAM groups[][10] = {GROUP("secp256r1"), GROUP("P-256"), GROUP("prime256v1")};
+
+static int get_capabilities(void *provctx, const char *capability, OSSL_CALLBACK *cb, void *arg) {
+    const struct isp_provider *prov = provctx;
+
+    if (OPENSSL_strcasecmp(capability, "TLS-GROUP") != 0 || !(prov->card.offload & ISP_ECDHE))
+        return 1;
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        if (!cb(groups[i], arg))
+            return 0;
+    }
+    return 1;
 }
 
 static const OSSL_PARAM *gettable_params(void *provctx) {
@@ -97,6 +167,9 @@ static void teardown(void *provctx) {
     struct isp_provider *prov = provctx;
 
     isp_card_done(&prov->card);
+    EVP_PKEY_free(prov->p256);
+    EVP_KDF_free(prov->tls1_prf);
+    EVP_KDF_free(prov->tls13_kdf);
     if (prov->soft_default)
         OSSL_PROVIDER_unload(prov->soft_default);
     OSSL_LIB_CTX_free(prov->soft);
@@ -109,6 +182,7 @@ static const OSSL_DISPATCH provider_functions[] = {
     {OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, (void (*)(void))gettable_params},
     {OSSL_FUNC_PROVIDER_GET_PARAMS, (void (*)(void))get_params},
     {OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query_operation},
+    {OSSL_FUNC_PROVIDER_GET_CAPABILITIES, (void (*)(void))get_capabilities},
     {OSSL_FUNC_PROVIDER_GET_REASON_STRINGS, (void (*)(void))get_reason_strings},
     {0, NULL},
 };
@@ -148,6 +222,7 @@ static OSSL_FUNC_core_get_params_fn *take_upcalls(struct isp_provider *prov,
 
 static void read_config(struct isp_provider *prov, OSSL_FUNC_core_get_params_fn *core_get_params) {
     struct isp_config *c = &prov->config;
+    const char *version = NULL;
     OSSL_PARAM params[] = {
         {"transport", OSSL_PARAM_UTF8_PTR, (void *)&c->transport, 0, OSSL_PARAM_UNMODIFIED},
         {"aid", OSSL_PARAM_UTF8_PTR, (void *)&c->aid, 0, OSSL_PARAM_UNMODIFIED},
@@ -157,11 +232,39 @@ static void read_config(struct isp_provider *prov, OSSL_FUNC_core_get_params_fn 
          OSSL_PARAM_UNMODIFIED},
         {"max-answer", OSSL_PARAM_UTF8_PTR, (void *)&c->max_answer, 0, OSSL_PARAM_UNMODIFIED},
         {"offload", OSSL_PARAM_UTF8_PTR, (void *)&c->offload, 0, OSSL_PARAM_UNMODIFIED},
+        {"ecdhe-keys", OSSL_PARAM_UTF8_PTR, (void *)&c->ecdhe_keys, 0, OSSL_PARAM_UNMODIFIED},
+        {"peer-keys", OSSL_PARAM_UTF8_PTR, (void *)&c->peer_keys, 0, OSSL_PARAM_UNMODIFIED},
+        {OSSL_PROV_PARAM_CORE_VERSION, OSSL_PARAM_UTF8_PTR, (void *)&version, 0,
+         OSSL_PARAM_UNMODIFIED},
         OSSL_PARAM_END,
     };
 
     if (core_get_params)
         (void)core_get_params(prov->core, params);
+    /* Later ones take both providers' groups, and the default's name for P-256 may come first. */
+    prov->p256_is_tls = !version || strncmp(version, "3.0.", 4) != 0;
+}
+
+/* What offloaded operations need in software; nothing of it asks the card. */
+static bool prepare_offload(struct isp_provider *prov) {
+    static const char group[] = "prime256v1";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, ISP_UNCONST(group), sizeof group - 1),
+        OSSL_PARAM_END,
+    };
+
+    if (prov->card.offload & ISP_ECDHE) {
+        prov->p256 = isp_soft_import(prov, EVP_PKEY_KEY_PARAMETERS, params);
+        if (!prov->p256)
+            return false;
+    }
+    if (prov->card.offload & ISP_PSK) {
+        prov->tls1_prf = EVP_KDF_fetch(prov->soft, OSSL_KDF_NAME_TLS1_PRF, NULL);
+        prov->tls13_kdf = EVP_KDF_fetch(prov->soft, OSSL_KDF_NAME_TLS1_3_KDF, NULL);
+        if (!prov->tls1_prf || !prov->tls13_kdf)
+            return false;
+    }
+    return true;
 }
 
 int isp_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
@@ -176,7 +279,7 @@ int isp_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
     prov->bios = OSSL_LIB_CTX_new_from_dispatch(handle, in);
     prov->soft = OSSL_LIB_CTX_new();
     prov->soft_default = prov->soft ? OSSL_PROVIDER_load(prov->soft, "default") : NULL;
-    if (!prov->bios || !prov->soft_default) {
+    if (!prov->bios || !prov->soft_default || !prepare_offload(prov)) {
         teardown(prov);
         return 0;
     }

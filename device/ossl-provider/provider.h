@@ -4,6 +4,7 @@
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/provider.h>
 #include <stdbool.h>
 
@@ -20,9 +21,15 @@ struct isp_provider {
     OSSL_LIB_CTX
     *soft; /* only the default provider: public halves and digests; never comes back to us */
     OSSL_PROVIDER *soft_default;
+    EVP_PKEY *p256; /* parameters of P-256 alone, for peers' keys; NULL without ecdhe */
+    EVP_KDF *tls1_prf, *tls13_kdf; /* of soft; NULL without psk */
+    bool p256_is_tls; /* libssl may ask for ephemeral keys by the group's common name */
     struct isp_config config;
     struct isp_card card;
 };
+
+/* For libcrypto's parameters that are not const but only read. */
+#define ISP_UNCONST(p) ((void *)(uintptr_t)(p))
 
 /* ---- errors (error.c) ---- */
 enum isp_reason {
@@ -48,6 +55,8 @@ enum isp_reason {
     ISP_R_STATE,
     ISP_R_SOFTWARE,
     ISP_R_BUSY,
+    ISP_R_CONTAINERS,
+    ISP_R_PSK,
 };
 extern const OSSL_ITEM isp_reason_strings[];
 
@@ -59,15 +68,37 @@ void isp_raise_at(const struct isp_provider *prov, const char *file, int line, c
     isp_raise_at((prov), __FILE__, __LINE__, __func__, (reason), __VA_ARGS__)
 
 /* ---- keys (key.c) ---- */
-struct isp_key { /* never changes after isp_key_new(), so it is shared by counting; pub is NULL in
-                    one that libcrypto made and filled with nothing */
+
+/* What libssl calls the curve of the card's ephemeral keys in its requests (TLS-GROUP capability).
+ * Any other name makes keys in software, so that "openssl req -newkey ec" gets one it can write. */
+#define ISP_TLS_P256 "IOTSAFE-P-256"
+
+enum isp_kind {
+    ISP_EMPTY,     /* libcrypto made it and has not filled it */
+    ISP_REFERENCE, /* private half in the card, named by uri; or its public half alone */
+    ISP_EPHEMERAL, /* private half in the card, in a container of a handshake */
+    ISP_PEER,      /* public P-256 key for the card to verify or agree with, or parameters only */
+    ISP_SOFTWARE,  /* anything else that came here because this provider is preferred */
+};
+
+struct isp_key { /* shared by counting; does not change once it is filled, but for the slot of an
+                    ephemeral key and what set_params() may change in a key without private half */
     struct isp_provider
         *prov; /* outlives the key: libcrypto holds the provider for each EVP_PKEY */
+    enum isp_kind kind;
     struct isp_uri uri;
-    EVP_PKEY *pub;       /* public half, an ordinary key of prov->soft */
-    bool secret;         /* stands for the private key too */
+    EVP_PKEY *pub; /* public half, an ordinary key of prov->soft; SOFTWARE: all there is of it;
+                      a PEER without point: the curve alone */
+    bool secret;   /* stands for the private key too */
+    bool has_public;
+    bool has_point; /* a key on P-256, and this is it */
+    uint8_t point[65];
+    bool tls;            /* a key generated after this one is the card's */
     bool from_ref;       /* pub was not told by the card itself */
     atomic_bool checked; /* the card has proved once to hold the private half of pub */
+    atomic_int slot_in_use;
+    struct isp_slot slot;
+    struct iotsafe_ref made; /* name of the private key in the slot */
     atomic_int refs;
 };
 
@@ -75,18 +106,50 @@ struct isp_key { /* never changes after isp_key_new(), so it is shared by counti
  * error raised. */
 struct isp_key *isp_key_new(struct isp_provider *prov, const struct isp_uri *uri,
                             struct tb_span spki, bool secret);
+/* Of kind ISP_EMPTY. */
+struct isp_key *isp_key_empty(struct isp_provider *prov);
+/* Fills a key that is empty, or has no private half, with an ordinary one of prov->soft, which is
+ * given to it. selection: OSSL_KEYMGMT_SELECT_…, what pkey has. */
+void isp_key_fill(struct isp_key *key, EVP_PKEY *pkey, int selection);
+/* A new key pair in the card; NULL with an error raised. */
+struct isp_key *isp_key_generate(struct isp_provider *prov);
+/* The curve of those, without a key. */
+struct isp_key *isp_key_p256(struct isp_provider *prov);
 struct isp_key *isp_key_ref(struct isp_key *key);
 void isp_key_free(struct isp_key *key); /* NULL is a no-op */
 
-/* DER ECDSA-Sig-Value over a digest of any length, made by the card: cap is at least
- * TB_ECDSA_DER_MAX_256. */
+/* DER signature over a digest of any length, by the card or, of a key in software, by that. out has
+ * room for isp_key_max_signature(). */
 bool isp_key_sign(struct isp_key *key, struct tb_span digest, struct tb_buf *out);
-/* 1 good, 0 bad, in software with the public half. */
+size_t isp_key_max_signature(const struct isp_key *key);
+/* 1 good, 0 bad, -1 with an error raised. By the card when it verifies for everybody. */
 int isp_key_verify(const struct isp_key *key, struct tb_span digest, struct tb_span sig);
+/* Shared secret of an ephemeral key with a peer's; its container is free then. */
+bool isp_key_agree(struct isp_key *key, const struct isp_key *peer, uint8_t ret_secret[32]);
+
+/* An ordinary key of prov->soft; NULL when it is none, without an error raised. n 33 or 65 bytes
+ * for curves of 256 bits, and so on. */
+EVP_PKEY *isp_soft_public(struct isp_provider *prov, const char *group, const uint8_t *point,
+                          size_t n);
+/* From parameters as OSSL_FUNC_KEYMGMT_IMPORT has them, of which those of selection are wanted. */
+EVP_PKEY *isp_soft_import(struct isp_provider *prov, int selection, const OSSL_PARAM params[]);
+
+/* ---- pre-shared keys (psk.c) ---- */
+
+/* What stands where a program has its pre-shared key: IOTSAFE:psk:06, IOTSAFE:psk:label=my%20key */
+#define ISP_PSK_MAGIC "IOTSAFE:psk:"
+bool isp_is_psk_handle(struct tb_span secret);
+/* False with an error raised. */
+bool isp_psk_parse(struct isp_provider *prov, struct tb_span secret, struct isp_uri *ret);
 
 /* ---- tables ---- */
 extern const OSSL_DISPATCH isp_keymgmt_functions[];
+extern const OSSL_DISPATCH isp_keymgmt_offload_functions[];
 extern const OSSL_DISPATCH isp_signature_functions[];
+extern const OSSL_DISPATCH isp_keyexch_functions[];
+extern const OSSL_DISPATCH isp_prf_functions[];
+extern const OSSL_DISPATCH isp_tls13_kdf_functions[];
+extern const OSSL_DISPATCH isp_rand_functions[];
 extern const OSSL_DISPATCH isp_pem_decoder_functions[];
 extern const OSSL_DISPATCH isp_der_decoder_functions[];
 extern const OSSL_DISPATCH isp_store_functions[];

@@ -173,12 +173,13 @@ static int sign(void *vs, unsigned char *sig, size_t *siglen, size_t sigsize,
         return 0;
     }
     if (!sig) {
-        *siglen = TB_ECDSA_DER_MAX_256;
+        *siglen = isp_key_max_signature(s->key);
         return 1;
     }
-    if (sigsize < TB_ECDSA_DER_MAX_256) {
+    if (sigsize < isp_key_max_signature(s->key)) {
         /* Told before the card works: its answer may need every byte of it. */
-        isp_raise(s->prov, ISP_R_BUFFER, "a signature needs %d bytes", TB_ECDSA_DER_MAX_256);
+        isp_raise(s->prov, ISP_R_BUFFER, "a signature needs %zu bytes",
+                  isp_key_max_signature(s->key));
         return 0;
     }
     if (tbslen == 0 || tbslen > EVP_MAX_MD_SIZE ||
@@ -231,7 +232,7 @@ static int digest_sign_final(void *vs, unsigned char *sig, size_t *siglen, size_
 
     if (!ready(s, true, true))
         return 0;
-    if (!sig || sigsize < TB_ECDSA_DER_MAX_256)
+    if (!sig || sigsize < isp_key_max_signature(s->key))
         return sign(s, sig, siglen, sigsize, NULL, 0);
     return finish(s, digest, &n) && sign(s, sig, siglen, sigsize, digest, n);
 }
@@ -242,7 +243,7 @@ static int digest_sign(void *vs, unsigned char *sig, size_t *siglen, size_t sigs
 
     if (!ready(s, true, true))
         return 0;
-    if (sig && sigsize >= TB_ECDSA_DER_MAX_256 && !digest_update(s, tbs, tbslen))
+    if (sig && sigsize >= isp_key_max_signature(s->key) && !digest_update(s, tbs, tbslen))
         return 0;
     return digest_sign_final(s, sig, siglen, sigsize);
 }
