@@ -4,7 +4,7 @@
 
 #include "channel_openssl.h"
 #include "isp.h"
-#include "tb/hex.h"
+#include "ref.h"
 
 /* Suites whose PRF is SHA-256: the card knows no other for a pre-shared key. ECDHE-PSK with an AEAD
  * is in OpenSSL with ChaCha20 only. Level 0 is for CCM8, the suite of constrained devices: there is
@@ -32,16 +32,29 @@ static unsigned on_psk(SSL *ssl, const char *hint, char *identity, unsigned iden
     return (unsigned)t->psk_n;
 }
 
+/* What the provider takes for the secret in the card: IOTSAFE:psk:06, IOTSAFE:psk:label=… */
+static size_t put_handle(const struct iotsafe_ref *secret, struct tb_buf out) {
+    const struct isp_uri uri = {.has_ref = true, .ref = *secret};
+    char text[ISP_URI_MAX];
+    struct tb_buf name = tb_buf(text, sizeof text);
+    struct tb_span ref;
+
+    isp_uri_put(&name, &uri);
+    ref = tb_buf_span(&name);
+    ref = tb_span_sub(ref, strlen(ISP_SCHEME), ref.n);
+    if (tb_span_starts(ref, tb_span_str("id=")))
+        ref = tb_span_sub(ref, 3, ref.n);
+    tb_put(&out, tb_span_str("IOTSAFE:psk:"));
+    tb_put(&out, ref);
+    return tb_buf_ok(&out) ? out.n : 0;
+}
+
 bool dev_openssl_use_psk(struct openssl_tls *t, const struct dev_tls_config *cfg) {
     char suites[512];
 
     snprintf(t->psk_identity, sizeof t->psk_identity, "%s", cfg->psk_identity);
     if (cfg->psk_ref) {
-        struct tb_buf handle = TB_BUF(t->psk);
-
-        tb_put(&handle, tb_span_str("IOTSAFE:psk:"));
-        tb_put_hex(&handle, tb_span(cfg->psk_ref->id, cfg->psk_ref->id_len), TB_HEX_LOWER);
-        t->psk_n = handle.n;
+        t->psk_n = put_handle(cfg->psk_ref, tb_buf(t->psk, sizeof t->psk));
     } else {
         memcpy(t->psk, cfg->psk.p, cfg->psk.n);
         t->psk_n = cfg->psk.n;
