@@ -39,7 +39,7 @@ uint32_t tb_latency_card_us(enum tb_card_profile profile, enum tb_card_op op) {
 
 const char *tb_latency_card_op_str(enum tb_card_op op) {
     static const char *const names[TB_CARD_OPS] = {"keygen",    "sign", "verify", "ecdh",
-                                                   "load-peer", "prf",  "random", "apdu"};
+                                                   "load_peer", "prf",  "random", "apdus"};
 
     return (unsigned)op < TB_CARD_OPS ? names[op] : "?";
 }
@@ -92,13 +92,16 @@ uint32_t tb_latency_link_bytes(uint32_t lc, uint32_t le) {
 }
 
 uint64_t tb_latency_link_us(uint8_t ta1, uint32_t hz, uint32_t lc, uint32_t le) {
+    return tb_latency_link_bytes_us(ta1, hz, tb_latency_link_bytes(lc, le));
+}
+
+uint64_t tb_latency_link_bytes_us(uint8_t ta1, uint32_t hz, uint64_t bytes) {
     enum { ETU_PER_CHARACTER = 12 };
     unsigned f, d, max;
 
     if (hz == 0 || !tb_latency_ta1(ta1, &f, &d, &max))
         return 0;
-    return rounded(UINT64_C(1000000) * tb_latency_link_bytes(lc, le) * ETU_PER_CHARACTER * f,
-                   (uint64_t)d * hz);
+    return rounded(bytes * 1000000 * ETU_PER_CHARACTER * f, (uint64_t)d * hz);
 }
 
 /* ---- Modem and UART ---- */

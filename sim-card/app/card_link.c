@@ -36,7 +36,10 @@ struct card_link {
     struct tb_conn *conn;   /* until its on_closed() */
     bool replacing;         /* conn is being closed in order to come back at once */
     struct tb_deadline retry;
-    bool retry_closed;
+    unsigned timers_closed;
+    uv_timer_t busy;    /* while an answer is held back; the card's own time, never scaled */
+    size_t answer;      /* bytes of it in out, after the header; 0: none is held back */
+    uint64_t answer_ns; /* when it may go out */
     unsigned backoff_ms;
     uint8_t out[TB_VPCD_HEADER +
                 TB_VPCD_MAX]; /* one reply frame: header and body go out in one write */
@@ -81,8 +84,37 @@ static void power_off(struct card_link *l) {
     l->powered = false;
 }
 
-static void transact(struct card_link *l, struct tb_conn *c, struct tb_span command) {
+static void forget_answer(struct card_link *l) {
+    if (l->answer)
+        uv_timer_stop(&l->busy);
+    l->answer = 0;
+}
+
+static void on_busy_end(uv_timer_t *t) {
+    struct card_link *l = t->data;
+    struct tb_conn *c = l->conn;
+    size_t n = l->answer;
+
+    if (tb_clock_mono_ns() < l->answer_ns) { /* the loop's clock is cut to milliseconds */
+        uv_timer_start(&l->busy, on_busy_end, 1, 0);
+        return;
+    }
+    l->answer = 0;
+    reply(l, c, n);
+    tb_conn_resume(c); /* what came meanwhile */
+}
+
+static void hold_back(struct card_link *l, size_t n, uint64_t us) {
+    l->answer = n;
+    l->answer_ns = tb_clock_mono_ns() + us * 1000;
+    uv_update_time(l->loop);
+    uv_timer_start(&l->busy, on_busy_end, (us + 999) / 1000, 0);
+}
+
+/* True when the answer is out already. */
+static bool transact(struct card_link *l, struct tb_conn *c, struct tb_span command) {
     struct tb_buf rsp = tb_buf(l->out + TB_VPCD_HEADER, TB_VPCD_MAX);
+    uint64_t us;
     int r;
 
     if (!l->powered) {
@@ -99,7 +131,12 @@ static void transact(struct card_link *l, struct tb_conn *c, struct tb_span comm
         rsp.n = 0;
         tb_put_be16(&rsp, TB_SW_UNKNOWN);
     }
-    reply(l, c, rsp.n);
+    us = l->ops->wait_us ? l->ops->wait_us(l->user) : 0;
+    if (us)
+        hold_back(l, rsp.n, us);
+    else
+        reply(l, c, rsp.n);
+    return us == 0;
 }
 
 static void send_atr(struct card_link *l, struct tb_conn *c) {
@@ -112,12 +149,11 @@ static void send_atr(struct card_link *l, struct tb_conn *c) {
 
 /* True when the frame was answered. */
 static bool on_frame(struct card_link *l, struct tb_conn *c, struct tb_span body) {
-    if (body.n > 1) {
-        transact(l, c, body);
-        return true;
-    }
+    if (body.n > 1)
+        return transact(l, c, body);
     if (body.n == 0)
         return false; /* means nothing on the way from reader to card */
+    forget_answer(l); /* here it can only be a frame that ends the command */
     switch (body.p[0]) {
     case TB_VPCD_POWER_ON:
         (void)power_on(l, true);
@@ -137,13 +173,23 @@ static bool on_frame(struct card_link *l, struct tb_conn *c, struct tb_span body
     }
 }
 
+/* A card that computes sees its supply and its reset line, nothing else. */
+static bool may_interrupt(struct tb_span body) {
+    return body.n == 1 && (body.p[0] == TB_VPCD_POWER_ON || body.p[0] == TB_VPCD_POWER_OFF ||
+                           body.p[0] == TB_VPCD_RESET);
+}
+
 static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
     struct card_link *l = user;
-    struct tb_span in = data, body;
+    struct tb_span in = data, next = data, body;
     bool answered = false;
 
-    while (tb_vpcd_next(&in, &body) > 0)
+    while (tb_vpcd_next(&next, &body) > 0 && (!l->answer || may_interrupt(body))) {
         answered = on_frame(l, c, body);
+        in = next;
+    }
+    if (l->answer && in.n > TB_VPCD_HEADER + TB_VPCD_MAX)
+        tb_conn_pause(c); /* enough for now; less than this, and the reader's end is still seen */
     if (!answered || in.n > 0)
         ack_now(c);
     else
@@ -152,7 +198,7 @@ static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
 }
 
 static void finish_close(struct card_link *l) {
-    if (!l->closing || l->conn || l->dialing || l->waiting || !l->retry_closed)
+    if (!l->closing || l->conn || l->dialing || l->waiting || l->timers_closed < 2)
         return;
     l->ops->on_closed(l->user);
     free(l);
@@ -203,6 +249,7 @@ static void on_conn_closed(int why, void *user) {
     else if (!l->inserted)
         reason = "card removed";
     l->conn = NULL;
+    forget_answer(l);
     power_off(l);
     tb_info("link", "reader lost: %s", reason);
     l->ops->on_unlinked(reason, l->user);
@@ -356,6 +403,8 @@ int card_link_open(uv_loop_t *loop, struct card *card, enum card_link_mode mode,
             stop_listening(l);
     }
     tb_deadline_init(loop, &l->retry, on_retry, l);
+    uv_timer_init(loop, &l->busy);
+    l->busy.data = l;
     l->inserted = inserted;
     if (inserted && mode == CARD_LINK_DIAL)
         dial(l);
@@ -421,10 +470,10 @@ const struct tb_addr *card_link_addr(const struct card_link *l) {
     return &l->addr;
 }
 
-static void on_retry_closed(uv_handle_t *h) {
+static void on_timer_closed(uv_handle_t *h) {
     struct card_link *l = h->data;
 
-    l->retry_closed = true;
+    l->timers_closed++;
     finish_close(l);
 }
 
@@ -434,5 +483,7 @@ void card_link_close(struct card_link *l) {
     card_link_remove(l);
     l->closing = true;
     l->retry.timer.data = l;
-    tb_deadline_close(&l->retry, on_retry_closed);
+    tb_deadline_close(&l->retry, on_timer_closed);
+    forget_answer(l);
+    uv_close((uv_handle_t *)&l->busy, on_timer_closed);
 }

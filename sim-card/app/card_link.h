@@ -13,7 +13,11 @@ struct card_link_ops { /* all called from the loop */
     void (*on_linked)(void *user);
     void (*on_unlinked)(const char *reason, void *user);
     void (*on_reset)(bool cold, void *user); /* power on, or warm reset */
-    void (*on_closed)(void *user);           /* after card_link_close(): the link is gone */
+    /* Asked after each command: microseconds for which its answer is held back, 0 for none. The
+     * card is one that computes meanwhile: a frame that powers it off or resets it ends that, and
+     * no answer comes; other frames wait their turn. NULL: never. */
+    uint64_t (*wait_us)(void *user);
+    void (*on_closed)(void *user); /* after card_link_close(): the link is gone */
 };
 
 enum card_link_mode { CARD_LINK_DIAL, CARD_LINK_LISTEN };

@@ -8,6 +8,7 @@
 
 #include "card_link.h"
 #include "commands.h"
+#include "latency.h"
 #include "simcard/list.h"
 #include "tb/apdu.h"
 #include "tb/child.h"
@@ -22,7 +23,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 struct options {
     struct tb_cli_common common;
-    char *store, *vpcd, *listen, *trace;
+    char *store, *vpcd, *listen, *trace, *latency, *link;
     bool removed;
 };
 
@@ -39,6 +40,11 @@ static const struct tb_opt opts[] = {
      TB_OPT_FLAG, offsetof(struct options, removed), NULL},
     {"trace-apdu", 0, "FILE", "Append all APDUs to this pcapng capture (GSMTAP), secrets masked",
      TB_OPT_STRING, offsetof(struct options, trace), NULL},
+    {"latency", 0, "PROFILE",
+     "Take as long as such a card would: off, se-fast, uicc-mid or sim-slow", TB_OPT_STRING,
+     offsetof(struct options, latency), "off"},
+    {"link", 0, "TA1", "… and as the contacts would at this rate: off, 11, 94, 95, 96 or 97",
+     TB_OPT_STRING, offsetof(struct options, link), "off"},
     {0},
 };
 
@@ -58,7 +64,7 @@ static const struct tb_cli cli = {
         "killed at any moment, it comes back as after a power cut.\n"
         "\n"
         "Control verbs (--ctl, one JSON object per line): insert, remove, reset, state, counters, "
-        "trace.\n"
+        "latency, trace.\n"
         "Events: card-linked, card-unlinked, card-reset, card-op.\n"
         "\n"
         "Examples:\n"
@@ -78,6 +84,8 @@ struct app {
     struct card_link *link;
     struct tb_ctl *ctl;
     struct tb_trace *trace;
+    struct card_latency latency;
+    uint64_t wait_us;                   /* for the command that has just run */
     uint8_t masked[2][TB_APDU_MAX_RSP]; /* command and response as they may be captured */
 };
 
@@ -112,6 +120,7 @@ static void on_command(const struct card_event *event, void *user) {
     struct app *a = user;
     char sw[8];
 
+    a->wait_us = card_latency_note(&a->latency, event);
     if (a->trace)
         capture(a, event);
     tb_debug("apdu", "%s channel=%u sw=%04X", event->operation, event->channel, event->sw);
@@ -148,6 +157,14 @@ static void on_reset(bool cold, void *user) {
         tb_ctl_event(a->ctl, "card-reset", json_pack("{s:s}", "kind", cold ? "cold" : "warm"));
 }
 
+static uint64_t wait_us(void *user) {
+    struct app *a = user;
+    uint64_t us = a->wait_us;
+
+    a->wait_us = 0;
+    return us;
+}
+
 static void on_link_closed(void *user) {
     struct app *a = user;
 
@@ -158,6 +175,7 @@ static void on_link_closed(void *user) {
 static const struct card_link_ops link_ops = {.on_linked = on_linked,
                                               .on_unlinked = on_unlinked,
                                               .on_reset = on_reset,
+                                              .wait_us = wait_us,
                                               .on_closed = on_link_closed};
 
 /* Control verbs. */
@@ -255,6 +273,22 @@ static int verb_counters(struct tb_ctl_call *call, const json_t *request, json_t
     return 0;
 }
 
+static int verb_latency(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                        struct tb_error *e, void *user) {
+    struct app *a = user;
+    const json_t *profile = json_object_get(request, "profile");
+    const json_t *link = json_object_get(request, "link");
+    int r;
+
+    (void)call;
+    if ((profile && !json_is_string(profile)) || (link && !json_is_string(link)))
+        return tb_error_set(e, TB_EPARSE, NULL, 0, "profile and link: want a name");
+    r = card_latency_set(&a->latency, json_string_value(profile), json_string_value(link), e);
+    if (r == 0)
+        card_latency_describe(&a->latency, reply);
+    return r;
+}
+
 static int verb_trace(struct tb_ctl_call *call, const json_t *request, json_t *reply,
                       struct tb_error *e, void *user) {
     struct app *a = user;
@@ -282,6 +316,7 @@ static const struct tb_ctl_verb verbs[] = {
     {"reset", "out and in again: the reader sees a new card", verb_reset},
     {"state", "iccid, atr, reader, inserted, linked, powered, channels, tracing", verb_state},
     {"counters", "APDUs, bytes and operations since the start", verb_counters},
+    {"latency", "profile, link: be that slow from now on; answers what was modelled", verb_latency},
     {"trace", "file: capture APDUs there (pcapng, appended); null or absent: stop", verb_trace},
     {NULL, NULL, NULL},
 };
@@ -416,6 +451,8 @@ int card_command_run(int argc, char **argv) {
         usage("--store is missing");
     if (!a->opt.vpcd == !a->opt.listen)
         usage("want either --vpcd or --listen");
+    if (card_latency_set(&a->latency, a->opt.latency, a->opt.link, &e) < 0)
+        usage(e.message);
     parse_address(a->opt.common.ctl, &ctl);
     parse_address(a->opt.vpcd ? a->opt.vpcd : a->opt.listen, &reader);
     if (tb_log_setup(a->opt.common.log_level, strcmp(a->opt.common.log_format, "json") == 0, &e) <

@@ -40,6 +40,7 @@ uint16_t card_cmd_compute_dh(struct card *card, struct cmd *cmd) {
     if (!card_out_room(cmd, 32))
         return TB_SW_NO_SPACE;
     z = tb_put_room(cmd->out, 32);
+    cmd->work = TB_CARD_ECDH;
     switch (card_key_agree(own, peer, z)) {
     case 0:
         card->counters.ecdh++;
@@ -130,6 +131,7 @@ uint16_t card_cmd_compute_prf(struct card *card, struct cmd *cmd) {
         sw = TB_SW_UNKNOWN;
     else
         card->counters.prf++;
+    cmd->work = TB_CARD_PRF;
     tb_wipe(bytes, sizeof bytes);
     return sw;
 }
@@ -154,6 +156,7 @@ uint16_t card_cmd_compute_hkdf(struct card *card, struct cmd *cmd) {
         return sw;
     if (!card_out_room(cmd, CARD_HASH_MAX))
         return TB_SW_NO_SPACE;
+    cmd->work = TB_CARD_PRF;
     if (card_hkdf_extract(hash, salt, ikm, cmd->out) < 0)
         return TB_SW_UNKNOWN;
     card->counters.hkdf++;
@@ -170,6 +173,7 @@ uint16_t card_cmd_get_random(struct card *card, struct cmd *cmd) {
         return TB_SW_LENGTH;
     if (!card_out_room(cmd, n))
         return TB_SW_NO_SPACE;
+    cmd->work = TB_CARD_RANDOM;
     if (card_random(cmd->out, n) < 0)
         return TB_SW_UNKNOWN;
     card->counters.random++;

@@ -95,6 +95,7 @@ static uint16_t generate(struct card *card, struct cmd *cmd, struct card_object 
         return TB_SW_CONDITIONS;
     if (!card_out_room(cmd, ANSWER_MAX))
         return TB_SW_NO_SPACE;
+    cmd->work = TB_CARD_KEYGEN;
     sw = make_pair(kind, changes);
     if (sw != TB_SW_OK) {
         safe_change_drop(changes, 2);

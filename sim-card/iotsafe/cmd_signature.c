@@ -164,6 +164,7 @@ static uint16_t sign(struct card *card, struct cmd *cmd, struct card_session *s,
     struct card_key *key;
     int r = card_object_key(s->object, &key);
 
+    cmd->work = TB_CARD_SIGN;
     if (r == 0)
         r = card_key_sign(key, s->alg, s->hash_alg, hash, &signature);
     if (r < 0)
@@ -208,8 +209,8 @@ static uint16_t take_signature(const struct card_session *s, struct tb_span valu
     return tb_ecdsa_der_to_raw(value, CARD_KEY_SCALAR, raw) == 0 ? TB_SW_OK : TB_SW_DATA;
 }
 
-static uint16_t verify(struct card *card, struct card_session *s, struct tb_span hash,
-                       struct tb_span signature) {
+static uint16_t verify(struct card *card, struct cmd *cmd, struct card_session *s,
+                       struct tb_span hash, struct tb_span signature) {
     uint8_t raw[CARD_SIGNATURE_MAX];
     struct tb_buf b = TB_BUF(raw);
     struct card_key *key;
@@ -218,6 +219,7 @@ static uint16_t verify(struct card *card, struct card_session *s, struct tb_span
 
     if (sw != TB_SW_OK)
         return sw;
+    cmd->work = TB_CARD_VERIFY;
     r = card_object_key(s->object, &key);
     if (r == 0)
         r = card_key_verify(key, s->alg, s->hash_alg, hash, tb_buf_span(&b));
@@ -243,7 +245,7 @@ uint16_t card_cmd_verify_signature_update(struct card *card, struct cmd *cmd) {
         return sw;
     sw = digest(s, cmd, &hash, &a);
     if (sw == TB_SW_OK && cmd->a.p1 == P1_LAST)
-        sw = verify(card, s, tb_buf_span(&hash), a.v[ARG_SIGNATURE]);
+        sw = verify(card, cmd, s, tb_buf_span(&hash), a.v[ARG_SIGNATURE]);
     if (sw != TB_SW_OK || cmd->a.p1 == P1_LAST)
         card_session_end(s);
     return sw;

@@ -329,7 +329,7 @@ static void release_out(struct card *card, const struct cmd *cmd) {
 }
 
 int card_transact(struct card *card, struct tb_span raw, struct tb_buf *rsp) {
-    struct cmd cmd = {.out = &card->out, .operation = "unknown"};
+    struct cmd cmd = {.out = &card->out, .operation = "unknown", .work = TB_CARD_APDU};
     size_t start = rsp->n;
     uint16_t sw;
 
@@ -355,6 +355,7 @@ int card_transact(struct card *card, struct tb_span raw, struct tb_buf *rsp) {
             .sw = sw,
             .channel = cmd.cla.channel,
             .operation = cmd.operation,
+            .work = cmd.work,
             .secret_command = cmd.secret_in,
             .secret_response = cmd.secret_out,
         };

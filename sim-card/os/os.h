@@ -123,6 +123,7 @@ struct cmd {
     struct card_channel *ch; /* NULL only for commands that may come on a closed channel */
     struct tb_buf *out;
     const char *operation;
+    enum tb_card_op work; /* set where it is done */
     bool secret_in, secret_out;
     bool direct; /* answer at once whatever the delivery */
 };

@@ -32,5 +32,6 @@ uint16_t card_cmd_get_challenge(struct card *card, struct cmd *cmd) {
         return TB_SW_LENGTH;
     if (!card_out_room(cmd, n))
         return TB_SW_NO_SPACE;
+    cmd->work = TB_CARD_RANDOM;
     return card_random(cmd->out, n) < 0 ? TB_SW_UNKNOWN : TB_SW_OK;
 }

@@ -31,7 +31,7 @@ enum tb_card_op { /* P-256 */
 
 /* Microseconds of one operation; 0 for TB_CARD_OFF and for numbers outside the enumerations. */
 uint32_t tb_latency_card_us(enum tb_card_profile profile, enum tb_card_op op);
-/* "keygen", "load-peer", …; "?" outside. */
+/* "keygen", "load_peer", … "apdus", as control verbs call them; "?" outside. */
 const char *tb_latency_card_op_str(enum tb_card_op op);
 
 /* ---- Card link: ISO/IEC 7816-3 with protocol T=0 ---- */
@@ -52,6 +52,7 @@ uint32_t tb_latency_link_bps(uint8_t ta1, uint32_t hz);
 uint32_t tb_latency_link_bytes(uint32_t lc, uint32_t le);
 /* Their time at 12 etu each; 0 for a reserved TA1 or a clock of 0. */
 uint64_t tb_latency_link_us(uint8_t ta1, uint32_t hz, uint32_t lc, uint32_t le);
+uint64_t tb_latency_link_bytes_us(uint8_t ta1, uint32_t hz, uint64_t bytes);
 
 /* ---- Modem and UART: AT commands ---- */
 

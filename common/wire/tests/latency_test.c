@@ -199,7 +199,7 @@ static void every_profile_has_its_name(void **state) {
     assert_null(tb_latency_card_names[TB_CARD_PROFILES]);
     assert_null(tb_latency_uart_names[TB_UART_PROFILES]);
     assert_null(tb_latency_radio_names[TB_RADIO_PROFILES]);
-    assert_string_equal(tb_latency_card_op_str(TB_CARD_LOAD_PEER), "load-peer");
+    assert_string_equal(tb_latency_card_op_str(TB_CARD_LOAD_PEER), "load_peer");
     assert_string_equal(tb_latency_card_op_str(TB_CARD_OPS), "?");
 }
 

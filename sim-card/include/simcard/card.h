@@ -6,6 +6,7 @@
 
 #include "simcard/nvm.h"
 #include "tb/error.h"
+#include "tb/latency.h"
 #include "tb/span.h"
 
 struct card;
@@ -28,8 +29,11 @@ struct card_event {
     uint16_t sw;
     unsigned channel;
     const char *operation; /* "compute-signature-update", "select", … never NULL; static text */
-    bool secret_command;   /* its data is key material or a PIN (PRF, HKDF, VERIFY PIN …) */
-    bool secret_response;  /* its data is key material (COMPUTE DH, PRF, HKDF) */
+    enum tb_card_op
+        work;            /* what the card had to compute for it, also when it was refused in the end
+                          * (a signature that does not match); TB_CARD_APDU: nothing that counts */
+    bool secret_command; /* its data is key material or a PIN (PRF, HKDF, VERIFY PIN …) */
+    bool secret_response; /* its data is key material (COMPUTE DH, PRF, HKDF) */
 };
 
 /* What may be logged of an event: appends command and response, secret data bytes replaced by 00.
