@@ -2,6 +2,7 @@
 /* The running hub: its parts, and what happens between them. */
 #include "api/api.h"
 #include "app/listener.h"
+#include "http/http.h"
 #include "mqtt/broker.h"
 #include "mqtt/session.h"
 #include "registry/registry.h"
@@ -30,6 +31,7 @@ struct hub {
     struct hub_sessions *sessions;
     struct hub_broker *broker;
     struct hub_api *api;
+    struct hub_http *http;      /* NULL when no listener needs it */
     uv_fs_event_t watch;        /* on hub_registry_touch_file() */
     struct tb_deadline recheck; /* runs hub_recheck() in a turn of its own */
     uint64_t seen_generation;   /* of the registry, by live sessions */
@@ -76,11 +78,16 @@ void hub_tell_ready(struct hub *h);
 void hub_tell_session(struct hub_listener *l, const struct hub_peer *peer, const char *protocol);
 void hub_tell_refused(struct hub_listener *l, enum hub_verdict v, const struct hub_peer *peer);
 void hub_tell_closed(struct hub *h, const char *device, const char *reason);
+/* The text of /metrics, Prometheus' text format 0.0.4; heap. */
+char *hub_metrics_text(const struct hub *h);
 extern const struct hub_session_hooks hub_session_hooks; /* user: the hub */
 
 /* Lower-case hex, as sha256sum prints it. */
 json_t *hub_json_hex(const uint8_t *p, size_t n);
 json_t *hub_json_credential(const struct hub_credential *c); /* never its secret */
+/* Appends what verb "sessions" tells of one, unless the list is long enough. */
+void hub_json_add_session(json_t *list, const struct hub_peer *p, const char *protocol,
+                          bool is_connected);
 
 /* To all credentials that which names and the step is possible for: to the new state, with event
  * "credential". Returns how many changed; TB_ENOTFOUND when which names nothing, TB_ESTATE when

@@ -1,4 +1,6 @@
 /* All listeners: opened, watched over, closed. */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +13,75 @@ static bool on_open(struct hub_tls *t, const struct hub_peer *peer, void *user) 
     hub_tell_session(l, peer, "mqtt");
     hub_session_start(l->hub->sessions, t, peer, l->hub->broker);
     return true;
+}
+
+static bool on_open_https(struct hub_tls *t, const struct hub_peer *peer, void *user) {
+    struct hub_listener *l = user;
+
+    hub_tell_session(l, peer, "http");
+    return hub_http_start(l->hub->http, t, peer);
+}
+
+static void on_http_closed(const struct hub_peer *peer, const char *reason, void *user) {
+    hub_tell_closed(user, peer->cred.device, reason);
+}
+
+static char *metrics(void *user) {
+    return hub_metrics_text(user);
+}
+
+static bool is_healthy(void *user) {
+    struct hub *h = user;
+
+    return h->broker && hub_broker_is_up(h->broker);
+}
+
+/* One for all listeners that speak HTTP, started for the first of them. */
+static int need_http(struct hub *h, struct tb_error *e) {
+    const struct hub_http_config cfg = {.loop = tb_loop_uv(h->loop),
+                                        .api = h->api,
+                                        .deadline_ms = h->opt.deadline_ms,
+                                        .on_closed = on_http_closed,
+                                        .metrics = metrics,
+                                        .is_healthy = is_healthy,
+                                        .user = h};
+
+    return h->http ? 0 : hub_http_new(&cfg, &h->http, e);
+}
+
+static size_t swallow(struct tb_conn *c, struct tb_span data, void *user) {
+    (void)c, (void)user;
+    return data.n;
+}
+
+static void forget(int why, void *user) {
+    (void)why, (void)user;
+}
+
+/* The library reads and writes the socket itself. */
+static void on_plain(struct tb_listener *plain, void *user) {
+    static const struct tb_conn_ops ops = {.on_data = swallow, .on_closed = forget};
+    struct hub_listener *l = user;
+    struct tb_conn *c;
+    int fd;
+
+    if (tb_listener_accept(plain, &ops, NULL, &c) < 0)
+        return;
+    fd = fcntl(tb_conn_fd(c), F_DUPFD_CLOEXEC, 0);
+    tb_conn_close(c, 0);
+    if (fd >= 0)
+        hub_http_start_plain(l->hub->http, fd);
+}
+
+static int open_plain(struct hub_listener *l, struct tb_error *e) {
+    char text[300];
+    int err = tb_listener_open(tb_loop_uv(l->hub->loop), &l->at, on_plain, l, &l->plain);
+
+    if (err < 0)
+        return tb_error_set(e, err, NULL, 0, "cannot listen at %s: %s",
+                            tb_addr_str(&l->at, text, sizeof text), tb_strerror(err));
+    l->real = *tb_listener_addr(l->plain);
+    return 0;
 }
 
 static void on_refused(enum hub_verdict v, const struct hub_peer *peer, void *user) {
@@ -33,7 +104,7 @@ static int open_front(struct hub_listener *l, struct tb_error *e) {
                                          .deadline_ms = h->opt.deadline_ms,
                                          .max_connections = h->opt.max_connections,
                                          .registry = h->registry,
-                                         .on_open = on_open,
+                                         .on_open = l->kind == HUB_HTTPS ? on_open_https : on_open,
                                          .on_refused = on_refused,
                                          .user = l};
     int err = hub_front_open(tb_loop_uv(h->loop), &l->at, &cfg, &l->front, e);
@@ -44,10 +115,16 @@ static int open_front(struct hub_listener *l, struct tb_error *e) {
 }
 
 static int open_listener(struct hub_listener *l, struct tb_error *e) {
+    int err;
+
     switch (l->kind) {
     case HUB_MQTTS:
     case HUB_MQTTS_PSK:
         return open_front(l, e);
+    case HUB_HTTPS:
+    case HUB_METRICS:
+        err = need_http(l->hub, e);
+        return err < 0 ? err : l->kind == HUB_HTTPS ? open_front(l, e) : open_plain(l, e);
     default:
         return tb_error_set(e, TB_EUNSUP, NULL, 0, "%s: not in this build",
                             hub_listener_kind_name(l->kind));
@@ -58,6 +135,9 @@ static void close_listener(struct hub_listener *l) {
     if (l->front)
         hub_front_close(l->front);
     l->front = NULL;
+    if (l->plain)
+        tb_listener_close(l->plain);
+    l->plain = NULL;
 }
 
 static int name_is_new(const struct hub *h, const struct hub_listener *l, struct tb_error *e) {
@@ -117,6 +197,7 @@ static void stop_listeners(void *arg) {
 
     h->stopping = true;
     hub_sessions_close(h->sessions);
+    hub_http_close(h->http);
     for (size_t i = 0; i < h->listener_count; i++)
         close_listener(&h->listeners[i]);
 }
@@ -164,8 +245,14 @@ static bool is_over(const struct hub_session *s, const char **ret_reason, void *
     return hub_is_over(user, &hub_session_peer(s)->cred, ret_reason);
 }
 
+static bool is_http_over(const struct hub_peer *peer, const char **ret_reason, void *user) {
+    return hub_is_over(user, &peer->cred, ret_reason);
+}
+
 unsigned hub_listeners_kick(struct hub *h) {
-    return hub_sessions_kick(h->sessions, is_over, h);
+    unsigned n = hub_sessions_kick(h->sessions, is_over, h);
+
+    return h->http ? n + hub_http_kick(h->http, is_http_over, h) : n;
 }
 
 void hub_listeners_done(struct hub *h) {
@@ -176,7 +263,7 @@ void hub_listeners_done(struct hub *h) {
 }
 
 unsigned hub_live_sessions(const struct hub *h) {
-    return h->sessions ? hub_sessions_count(h->sessions) : 0;
+    return (h->sessions ? hub_sessions_count(h->sessions) : 0) + hub_http_count(h->http);
 }
 
 unsigned hub_connections(const struct hub *h) {

@@ -338,18 +338,30 @@ static int verb_resume(struct tb_ctl_call *call, const json_t *request, json_t *
     return change(user, request, reply, HUB_CRED_ACTIVE, e);
 }
 
-static bool list_session(const struct hub_session *s, const char **ret_reason, void *user) {
-    const struct hub_peer *p = hub_session_peer(s);
+/* One session of any protocol; is_connected: what the protocol says beyond TLS. */
+void hub_json_add_session(json_t *list, const struct hub_peer *p, const char *protocol,
+                          bool is_connected) {
+    char identity[HUB_IDENTITY_TEXT];
 
-    (void)ret_reason;
-    if (json_array_size(user) < LIST_MAX)
+    if (json_array_size(list) < LIST_MAX)
         json_array_append_new(
-            user,
+            list,
             json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:s, s:b, s:b}", "listener", p->listener,
-                      "protocol", "mqtt", "kind", hub_kind_shown(&p->cred), "device",
-                      hub_session_device(s), "identity", hub_session_identity(s), "fingerprint",
-                      hub_json_hex(p->cred.fp, HUB_FP_SIZE), "version", p->version, "cipher",
-                      p->cipher, "resumed", p->resumed, "connected", hub_session_is_connected(s)));
+                      "protocol", protocol, "kind", hub_kind_shown(&p->cred), "device",
+                      p->cred.device, "identity", hub_credential_identity(&p->cred, identity),
+                      "fingerprint", hub_json_hex(p->cred.fp, HUB_FP_SIZE), "version", p->version,
+                      "cipher", p->cipher, "resumed", p->resumed, "connected", is_connected));
+}
+
+static bool list_mqtt(const struct hub_session *s, const char **ret_reason, void *user) {
+    (void)ret_reason;
+    hub_json_add_session(user, hub_session_peer(s), "mqtt", hub_session_is_connected(s));
+    return false;
+}
+
+static bool list_http(const struct hub_peer *peer, const char **ret_reason, void *user) {
+    (void)ret_reason;
+    hub_json_add_session(user, peer, "http", true);
     return false;
 }
 
@@ -365,7 +377,9 @@ static int verb_sessions(struct tb_ctl_call *call, const json_t *request, json_t
     }
     json_object_set_new(reply, "count", json_integer(hub_live_sessions(h)));
     json_object_set_new(reply, "sessions", list);
-    hub_sessions_kick(h->sessions, list_session, list);
+    hub_sessions_kick(h->sessions, list_mqtt, list);
+    if (h->http)
+        hub_http_kick(h->http, list_http, list);
     return 0;
 }
 

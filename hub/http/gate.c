@@ -1,0 +1,37 @@
+#include "http/gate.h"
+
+#include <string.h>
+#include <strings.h>
+
+struct seen {
+    unsigned hosts, lengths, codings;
+    bool chunked;
+};
+
+static enum MHD_Result look(void *user, enum MHD_ValueKind kind, const char *key, size_t key_n,
+                            const char *value, size_t value_n) {
+    struct seen *s = user;
+
+    (void)kind, (void)key_n, (void)value_n;
+    s->hosts += strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0;
+    s->lengths += strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+    if (strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+        s->codings++;
+        s->chunked = value && strcasecmp(value, "chunked") == 0;
+    }
+    return MHD_YES;
+}
+
+const char *http_gate(struct MHD_Connection *c, const char *version) {
+    const bool is_11 = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
+    struct seen s = {0};
+
+    MHD_get_connection_values_n(c, MHD_HEADER_KIND, look, &s);
+    return s.hosts > 1 || (is_11 && s.hosts == 0) ? "one Host is wanted\n"
+           : s.lengths > 1                        ? "one Content-Length is wanted\n"
+           : s.codings > 0 && s.lengths > 0       ? "either Content-Length or Transfer-Encoding\n"
+           : s.codings > 1 || (s.codings > 0 && !s.chunked)
+               ? "chunked is the only Transfer-Encoding\n"
+           : s.codings > 0 && !is_11 ? "Transfer-Encoding came with HTTP/1.1\n"
+                                     : NULL;
+}
