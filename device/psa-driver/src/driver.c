@@ -50,15 +50,6 @@ static int generate_op(struct iotsafe *c, void *arg) {
     return iotsafe_generate(c, &e->slot, e->point, &e->ref, NULL);
 }
 
-/* A container may have to be waited for. */
-static int take_slot(struct session *s, struct entry *e) {
-    struct iotsafe_psa_session *me = iotsafe_psa_enter(NULL);
-    int r = s->host.slot_take(s->host.user, &e->slot, &e->peer);
-
-    iotsafe_psa_enter(me);
-    return r;
-}
-
 psa_status_t iotsafe_opaque_generate_key(struct session *s, const psa_key_attributes_t *attributes,
                                          psa_key_id_t *ret) {
     struct entry *e;
@@ -78,7 +69,7 @@ psa_status_t iotsafe_opaque_generate_key(struct session *s, const psa_key_attrib
     if (!e)
         return session_refuse(s, IOTSAFE_E_NO_MEMORY, "ephemeral key");
     e->owner = s;
-    r = take_slot(s, e);
+    r = session_slot(s, e);
     if (r < 0) {
         table_drop(e);
         return session_refuse(s, r, "container for an ephemeral key");
@@ -262,7 +253,7 @@ psa_status_t iotsafe_opaque_verify_hash(struct session *s, const uint8_t point[P
 
     if (hash_len < HASH || sig_len != SIGNATURE)
         return PSA_ERROR_INVALID_SIGNATURE;
-    r = s->host.verifier(s->host.user, &slot);
+    r = session_verifier(s, &slot);
     if (r < 0)
         return session_refuse(s, r, "container for a key to verify with");
     return session_status(session_ask(s, verify_op, &a, &s->counters.verify, "verification"));

@@ -97,6 +97,9 @@ struct session *session_of(struct iotsafe_psa_session *s);
  * remembers. While it lasts nobody is current: the fiber may be parked. IOTSAFE_E…. */
 typedef int card_op(struct iotsafe *c, void *arg);
 int session_ask(struct session *s, card_op *op, void *arg, uint32_t *counter, const char *what);
+/* A container for e, into e->slot and e->peer; one for a key to verify with. As session_ask(). */
+int session_slot(struct session *s, struct entry *e);
+int session_verifier(struct session *s, struct iotsafe_ref *ret);
 /* Notes a failure that is not of session_ask() and returns its PSA code. */
 psa_status_t session_refuse(struct session *s, int error, const char *what);
 psa_status_t session_status(int error);

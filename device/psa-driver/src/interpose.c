@@ -5,11 +5,19 @@
 
 #include "derive.h"
 
+/* The library does one of our operations for a session. */
+#define COUNT(s, what)                                                                             \
+    do {                                                                                           \
+        if (s)                                                                                     \
+            (s)->counters.software_##what++;                                                       \
+    } while (0)
+
 psa_status_t __wrap_psa_generate_key(const psa_key_attributes_t *attributes, psa_key_id_t *key) {
     struct session *s = session_current();
 
     if (iotsafe_opaque_generates(s, attributes))
         return iotsafe_opaque_generate_key(s, attributes, key);
+    COUNT(s, generate);
     return __real_psa_generate_key(attributes, key);
 }
 
@@ -40,11 +48,16 @@ psa_status_t __wrap_psa_destroy_key(psa_key_id_t key) {
 
 psa_status_t __wrap_psa_sign_hash(psa_key_id_t key, psa_algorithm_t alg, const uint8_t *hash,
                                   size_t hash_len, uint8_t *sig, size_t size, size_t *sig_len) {
+    struct session *s = session_current();
     struct entry *e = table_find(key);
+    psa_status_t status;
 
-    return e ? iotsafe_opaque_sign_hash(session_current(), e, alg, hash, hash_len, sig, size,
-                                        sig_len)
-             : __real_psa_sign_hash(key, alg, hash, hash_len, sig, size, sig_len);
+    if (e)
+        return iotsafe_opaque_sign_hash(s, e, alg, hash, hash_len, sig, size, sig_len);
+    status = __real_psa_sign_hash(key, alg, hash, hash_len, sig, size, sig_len);
+    if (status == PSA_SUCCESS)
+        COUNT(s, sign);
+    return status;
 }
 
 /* Whether the public key behind key is on P-256, and its point. */
@@ -67,6 +80,7 @@ psa_status_t __wrap_psa_verify_hash(psa_key_id_t key, psa_algorithm_t alg, const
     if (s && (s->offload & IOTSAFE_PSA_VERIFY) && PSA_ALG_IS_ECDSA(alg) && hash_len >= 32 &&
         p256_point(key, point))
         return iotsafe_opaque_verify_hash(s, point, hash, hash_len, sig, sig_len);
+    COUNT(s, verify);
     return __real_psa_verify_hash(key, alg, hash, hash_len, sig, sig_len);
 }
 
@@ -75,8 +89,10 @@ psa_status_t __wrap_psa_raw_key_agreement(psa_algorithm_t alg, psa_key_id_t key,
                                           size_t size, size_t *out_len) {
     struct entry *e = table_find(key);
 
-    if (!e)
+    if (!e) {
+        COUNT(session_current(), agree);
         return __real_psa_raw_key_agreement(alg, key, peer, peer_len, out, size, out_len);
+    }
     if (e->kind != KIND_EPHEMERAL || alg != PSA_ALG_ECDH)
         return PSA_ERROR_NOT_PERMITTED;
     return iotsafe_opaque_key_agreement(e->owner, e, peer, peer_len, out, size, out_len);

@@ -125,16 +125,33 @@ int session_ask(struct session *s, card_op *op, void *arg, uint32_t *counter, co
     r = s->host.acquire(s->host.user, &client);
     if (r == 0) {
         r = op(client, arg);
-        if (r == IOTSAFE_E_CARD || r == IOTSAFE_E_SIGNATURE || r == IOTSAFE_E_NOT_FOUND ||
-            r == IOTSAFE_E_ADMIN)
+        if (r == IOTSAFE_E_CARD || r == IOTSAFE_E_NOT_FOUND || r == IOTSAFE_E_ADMIN)
             sw = iotsafe_last_sw(client);
         s->host.release(s->host.user, client, r);
     }
     current = s;
-    if (r == 0)
+    if (r == 0 || r == IOTSAFE_E_SIGNATURE) /* an answer, too */
         ++*counter;
     else
         note(s, r, sw, what);
+    return r;
+}
+
+int session_slot(struct session *s, struct entry *e) {
+    int r;
+
+    current = NULL;
+    r = s->host.slot_take(s->host.user, &e->slot, &e->peer);
+    current = s;
+    return r;
+}
+
+int session_verifier(struct session *s, struct iotsafe_ref *ret) {
+    int r;
+
+    current = NULL;
+    r = s->host.verifier(s->host.user, ret);
+    current = s;
     return r;
 }
 

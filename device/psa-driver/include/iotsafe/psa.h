@@ -62,18 +62,19 @@ struct iotsafe_psa_host {
     int (*slot_take)(void *user, struct iotsafe_ref *ret_own, struct iotsafe_ref *ret_peer);
     /* Gives it back; never parks. */
     void (*slot_put)(void *user, const struct iotsafe_ref *own);
-    /* The container for the other side's key in iotsafe_verify_by(). */
+    /* The container for the other side's key in iotsafe_verify_by(); may park. */
     int (*verifier)(void *user, struct iotsafe_ref *ret);
     void *user; /* borrowed */
 };
 
-/* Operations that the card did for a session. A TLS library that had used software instead would
- * show here. */
+/* Operations that the card did for a session, and those of a like kind that the library did, with
+ * keys of its own. */
 struct iotsafe_psa_counters {
     uint32_t generate, agree, sign, verify, prf, extract, random;
+    uint32_t software_generate, software_agree, software_sign, software_verify;
 };
 
-/* The first operation of a session that failed. */
+/* The first operation of a session that failed. That a signature does not match is no failure. */
 struct iotsafe_psa_trouble {
     int error;        /* IOTSAFE_E…, 0: none failed */
     uint16_t sw;      /* the card's status word, 0 when there was none */
