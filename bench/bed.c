@@ -11,11 +11,14 @@
 #include "peers.h"
 #include "simcard/card.h"
 #include "tb/ctl.h"
+#include "tb/hex.h"
 #include "tb/loop.h"
 #include "tb/vpcd.h"
 
 static struct tb_pki_ca ca;
-static char ca_file[128], ca_key[128], card_cert[128];
+enum { MAX_CARDS = 16 };
+static char ca_file[128], ca_key[128];
+static struct bench_identity identities[MAX_CARDS];
 static unsigned cards;
 
 const struct tb_pki_ca *bench_ca(void) {
@@ -37,34 +40,49 @@ const char *bench_ca_file(void) {
     return ca_file;
 }
 
-const char *bench_card_cert(void) {
-    return card_cert;
+const struct bench_identity *bench_identities(unsigned *ret_n) {
+    *ret_n = cards;
+    return identities;
 }
 
-static const char *first_certificate(const json_t *made) {
+const struct bench_identity *bench_last_identity(void) {
+    return &identities[cards - 1];
+}
+
+/* The first text called name in the credentials of the card that was made. */
+static const char *credential(const json_t *made, const char *name) {
+    const json_t *list =
+        json_object_get(json_array_get(json_object_get(made, "cards"), 0), "credentials");
+    const char *text = NULL;
+
+    for (size_t i = 0; !text && i < json_array_size(list); i++)
+        text = json_string_value(json_object_get(json_array_get(list, i), name));
+    return text ? text : "";
+}
+
+static const char *psk_identity(const json_t *made) {
     const json_t *list =
         json_object_get(json_array_get(json_object_get(made, "cards"), 0), "credentials");
 
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *pem =
-            json_string_value(json_object_get(json_array_get(list, i), "certificate"));
-
-        if (pem)
-            return pem;
-    }
-    return NULL;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (json_object_get(json_array_get(list, i), "secret"))
+            return json_string_value(json_object_get(json_array_get(list, i), "identity"));
+    return "";
 }
 
-static int save_certificate(const char *out) {
+static int save_identity(const char *out, struct bench_identity *who) {
     json_t *made = json_load_file(out, 0, NULL);
-    const char *pem = first_certificate(made);
+    struct tb_buf psk = TB_BUF(who->psk);
     FILE *f;
-    int r = TB_EPARSE;
+    int r;
 
-    snprintf(card_cert, sizeof card_cert, "%s/card-%u.pem", bench_dir(), cards);
-    f = pem ? fopen(card_cert, "we") : NULL;
+    snprintf(who->cert, sizeof who->cert, "%s/card-%u.pem", bench_dir(), cards);
+    snprintf(who->psk_identity, sizeof who->psk_identity, "%s", psk_identity(made));
+    r = tb_hex_decode(tb_span_str(credential(made, "secret")), &psk);
+    who->psk_n = (unsigned)psk.n;
+    f = r == 0 ? fopen(who->cert, "we") : NULL;
     if (f) {
-        r = fputs(pem, f) < 0 ? TB_ESTORE : 0;
+        r = fputs(credential(made, "certificate"), f) < 0 ? TB_ESTORE : 0;
         fclose(f);
     }
     json_decref(made);
@@ -79,11 +97,14 @@ static int personalise(char *store, size_t cap) {
                           store,   "--issuer-cert",
                           ca_file, "--issuer-key",
                           ca_key,  "--iccid",
-                          iccid,   "--out",
-                          out,     NULL};
+                          iccid,   "--export-secrets",
+                          "--out", out,
+                          NULL};
 
     if (!bench_ca())
         return TB_ECRYPTO;
+    if (cards == MAX_CARDS)
+        abort();
     cards++;
     bench_program("sim-card", program, sizeof program);
     snprintf(profile, sizeof profile, "%s/sim-card/profiles/factory.card", BENCH_SOURCE_DIR);
@@ -92,7 +113,7 @@ static int personalise(char *store, size_t cap) {
     snprintf(iccid, sizeof iccid, "8900010000000000%04u", 9000 + cards);
     if (bench_tool(argv) < 0)
         return TB_EPROTO;
-    return save_certificate(out);
+    return save_identity(out, &identities[cards - 1]);
 }
 
 static int copy_member(json_t *ready, const char *key, char *dst, size_t cap) {

@@ -23,8 +23,16 @@ int bench_vpcd_power_on(int fd);
 /* The CA all cards and the server are certified by; made at first use. */
 const struct tb_pki_ca *bench_ca(void);
 const char *bench_ca_file(void);
-/* The client certificate (PEM file) of the last card personalised. */
-const char *bench_card_cert(void);
+/* Who a card is. */
+struct bench_identity {
+    char cert[160];        /* its client certificate, a PEM file */
+    char psk_identity[64]; /* its pre-shared key, which the factory told once */
+    unsigned char psk[64];
+    unsigned psk_n;
+};
+/* All cards personalised so far; the last one is the latest. */
+const struct bench_identity *bench_identities(unsigned *ret_n);
+const struct bench_identity *bench_last_identity(void);
 
 /* The store of a newly personalised card, open; card_nvm_free() it. */
 struct card_nvm;

@@ -13,6 +13,8 @@
 #include "hist.h"
 #include "tb/error.h"
 
+struct bench_case;
+
 enum { BENCH_MAX_ROUNDS = 64 };
 
 struct bench_options {
@@ -33,10 +35,11 @@ struct bench_variant {
     const char *name; /* at most BENCH_NAME_MAX characters */
     int (*fn)(void *arg, unsigned n);
     void *arg;
-    int against;              /* index of the variant it is compared to, -1: none */
-    double floor;             /* the ratio the project promises, 0: none */
-    double least;             /* the rate it promises, 0: none */
-    struct bench_hist *times; /* of single operations, filled by fn; NULL: not told */
+    int against;                 /* index of the variant it is compared to, -1: none */
+    double floor;                /* the ratio the project promises, 0: none */
+    double least;                /* the rate it promises, 0: none */
+    const struct bench_case *is; /* handshake: which; for the JSON */
+    struct bench_hist *times;    /* of single operations, filled by fn; NULL: not told */
     /* results, medians of the rounds */
     double rate, low, high; /* operations per second; worst and best round */
     double cpu_us, all_us;  /* CPU per operation: of this process; of all that the run started */
@@ -111,6 +114,10 @@ uint16_t bench_port(const char *addr); /* what follows the last colon */
 int bench_listen(bool unix_socket, char *ret_addr, size_t cap); /* blocking listening descriptor */
 /* Reads from a card counters verb: apdus, bytes_in, bytes_out, sign. */
 int bench_card_counters(const char *ctl, json_t **ret);
+
+/* Clients whose rates are compared have to agree on the same things with their servers: prints
+ * what, TB_EPROTO if not. */
+int bench_same(const char *what, const char *const *negotiated, size_t n);
 
 int bench_apdu(const struct bench_options *o, json_t *report);
 int bench_handshake(const struct bench_options *o, json_t *report);

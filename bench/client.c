@@ -36,7 +36,8 @@ static int open_channel(struct bench_client *c, struct dev_task *t, struct dev_c
     uint64_t until = dev_after(PATIENCE_MS);
     struct dev_stream *s;
     struct dev_channel *ch;
-    int r = dev_stream_connect(t, c->server, until, &s);
+    int r = c->datagrams ? dev_stream_connect_udp(t, c->server, until, &s)
+                         : dev_stream_connect(t, c->server, until, &s);
 
     if (r < 0) {
         dev_fail(why, "%s: %s", c->server, tb_strerror(r));

@@ -4,6 +4,7 @@
 
 #include "simcard/card.h"
 #include "simmodem/modem.h"
+#include "tb/latency.h"
 
 /* ---- a modem without a loop ---- */
 
@@ -40,6 +41,8 @@ static int64_t wall_ms(void *user) {
 static int te_write(struct tb_span bytes, void *user) {
     struct bench_device *d = user;
 
+    if (d->trace)
+        d->trace->chars += bytes.n;
     if (d->te_output)
         d->te_output(bytes, d->te_arg);
     return 1;
@@ -61,7 +64,7 @@ static int serve_card(struct bench_device *d) {
         if (d->atr) {
             r = card_power_on(d->card, &answer);
         } else {
-            r = card_transact(d->card, tb_span(d->command, d->command_n), &rsp);
+            r = bench_device_exchange(d, tb_span(d->command, d->command_n), &rsp);
             answer = tb_buf_span(&rsp);
         }
         if (r == 0)
@@ -71,8 +74,15 @@ static int serve_card(struct bench_device *d) {
 }
 
 int bench_device_say(struct bench_device *d, struct tb_span text) {
-    size_t taken = at_channel_input(d->te, text);
-    int r = serve_card(d);
+    size_t taken;
+    int r;
+
+    if (d->trace) {
+        d->trace->commands++;
+        d->trace->chars += text.n;
+    }
+    taken = at_channel_input(d->te, text);
+    r = serve_card(d);
 
     return r < 0 ? r : taken == text.n ? 0 : TB_ESPACE;
 }
@@ -108,7 +118,17 @@ int bench_device_modem(struct bench_device *d) {
 }
 
 int bench_device_exchange(struct bench_device *d, struct tb_span cmd, struct tb_buf *rsp) {
-    return card_transact(d->card, cmd, rsp);
+    struct tb_apdu a;
+    int r = card_transact(d->card, cmd, rsp);
+
+    if (r == 0 && d->trace && tb_apdu_parse(cmd, 0, &a) == 0) {
+        d->trace->apdus++;
+        d->trace->bytes_to_card += cmd.n;
+        d->trace->bytes_from_card += rsp->n;
+        d->trace->link_us += tb_latency_link_us(TB_LINK_TA1, TB_LINK_HZ, (uint32_t)a.data.n,
+                                                rsp->n > 2 ? (uint32_t)rsp->n - 2 : 0);
+    }
+    return r;
 }
 
 void bench_device_done(struct bench_device *d) {

@@ -24,6 +24,14 @@ struct bench_device { /* zeroed to begin with */
     uint8_t command[TB_APDU_MAX_SHORT_CMD];
     uint16_t command_n;
     bool pending, atr;
+    struct bench_trace *trace; /* NULL: nobody counts */
+};
+
+/* What went between device, modem and card. */
+struct bench_trace {
+    uint64_t apdus, bytes_to_card, bytes_from_card;
+    uint64_t link_us;         /* T=0 at TB_LINK_TA1 and TB_LINK_HZ */
+    uint64_t commands, chars; /* AT commands; characters of both directions */
 };
 
 /* Powers a card up that lives on nvm, which is given to the device in any case. */
@@ -32,6 +40,7 @@ int bench_device_card(struct bench_device *d, struct card_nvm *nvm);
 int bench_device_modem(struct bench_device *d);
 /* Characters to the modem, and the card's answers to what it then asks. */
 int bench_device_say(struct bench_device *d, struct tb_span text);
+/* An APDU straight to the card. */
 int bench_device_exchange(struct bench_device *d, struct tb_span cmd, struct tb_buf *rsp);
 void bench_device_done(struct bench_device *d);
 

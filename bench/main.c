@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "matrix.h"
 #include "tb/cli.h"
 
 static const struct {
@@ -21,7 +22,7 @@ static const struct {
     {"handshake",
      "TLS handshakes with the key in the card against a software key; APDUs and bytes per "
      "handshake",
-     bench_handshake, 0.5, 7},
+     bench_handshake, 0.3, 5},
     {"concurrency",
      "Handshakes of up to 1000 sessions in one thread whose cards need 100 ms for an operation, "
      "against cards that need no time",
@@ -69,6 +70,8 @@ static unsigned number(struct argp_state *state, const char *option, const char 
 
 static error_t parse_one(int key, char *arg, struct argp_state *state) {
     struct arguments *a = state->input;
+    struct bench_wanted wanted;
+    struct tb_error e = {0};
     char *end;
 
     switch (key) {
@@ -102,6 +105,8 @@ static error_t parse_one(int key, char *arg, struct argp_state *state) {
         a->o.sessions = number(state, "--sessions", arg, 1, 1000);
         break;
     case KEY_FILTER:
+        if (bench_wanted_parse(&wanted, arg, &e) < 0)
+            argp_error(state, "--filter: %s", e.message);
         a->o.filter = arg;
         break;
     case KEY_ALL:
@@ -132,6 +137,10 @@ int main(int argc, char **argv) {
          "Rounds; all variants take turns in each (default 7, concurrency: 3)", 0},
         {"seconds", KEY_SECONDS, "S", 0,
          "Time of one variant in one round (default 0.5, apdu: 0.3, concurrency: 2)", 0},
+        {"filter", KEY_FILTER, "AXIS=VALUE[|VALUE],...", 0,
+         "handshake: only these, of stack, version, credential, transport, offload", 0},
+        {"quick", KEY_QUICK, NULL, 0, "handshake: the selection that takes a minute (default)", 0},
+        {"all", KEY_ALL, NULL, 0, "handshake: every combination there is", 0},
         {"devices", KEY_DEVICES, "N", 0, "fleet: devices in the process (default 10000)", 0},
         {"sessions", KEY_SESSIONS, "N", 0,
          "concurrency: the largest number of sessions, 1 to 1000 (default 1000)", 0},

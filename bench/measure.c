@@ -17,6 +17,16 @@ static unsigned batch_of(const struct bench_round *t, double seconds) {
     return n < 1 ? 1 : n < 1e6 ? (unsigned)n : 1000000;
 }
 
+int bench_same(const char *what, const char *const *negotiated, size_t n) {
+    printf("  %s: %s\n", what, negotiated[0]);
+    for (size_t i = 1; i < n; i++)
+        if (strcmp(negotiated[i], negotiated[0]) != 0) {
+            fprintf(stderr, "iot-bench: no comparison: %s\n", negotiated[i]);
+            return TB_EPROTO;
+        }
+    return 0;
+}
+
 static int turn(const struct bench_variant *v, double seconds, struct bench_round *t) {
     uint64_t all = bench_cpu_all(), self = bench_cpu_self();
     uint64_t begin = tb_clock_mono_ns(), now = begin, end = begin + (uint64_t)(seconds * 1e9);

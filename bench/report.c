@@ -8,11 +8,12 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "matrix.h"
 #include "tb/loop.h"
 
 enum { SCHEMA = 1 }; /* of the JSON; members may be added to it, not changed (docs/benchmarks.md) */
 
-static const char *const lists[] = {"tables", "costs", "sizes", "promises", "missing"};
+static const char *const lists[] = {"tables", "costs", "modelled", "sizes", "promises", "missing"};
 
 static unsigned broken;
 
@@ -116,6 +117,8 @@ static json_t *row_json(const struct bench_variant *v, const struct bench_varian
         json_pack("{s:s,s:f,s:f,s:f,s:f,s:f}", "name", v->name, "per_second", v->rate, "min",
                   v->low, "max", v->high, "cpu_us", v->cpu_us, "cpu_all_us", v->all_us);
 
+    for (unsigned i = 0; v->is && i < BENCH_AXES; i++)
+        json_object_set_new(row, bench_axis_name(i), json_string(bench_axis_value(v->is, i)));
     if (v->times) {
         json_object_set_new(row, "p50_us", json_real(v->p50_us));
         json_object_set_new(row, "p99_us", json_real(v->p99_us));

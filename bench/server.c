@@ -22,16 +22,25 @@ struct connection {
     SSL *ssl;
     int fd;
     bool answered;
+    struct bench_traffic handshake;
 };
 
 /* ---- TLS ---- */
 
 static unsigned psk(SSL *ssl, const char *identity, unsigned char *key, unsigned cap) {
+    const struct bench_identity *who;
+    unsigned n;
+
     (void)ssl;
-    if (strcmp(identity, config->psk_identity) != 0 || config->psk_n > cap)
+    who = bench_identities(&n);
+    while (n > 0 && strcmp(identity, who->psk_identity) != 0) {
+        who++;
+        n--;
+    }
+    if (n == 0 || who->psk_n > cap)
         return 0;
-    memcpy(key, config->psk, config->psk_n);
-    return config->psk_n;
+    memcpy(key, who->psk, who->psk_n);
+    return who->psk_n;
 }
 
 static bool use_certificate(SSL_CTX *ctx) {
@@ -54,7 +63,7 @@ static SSL_CTX *make_context(void) {
     SSL_CTX *ctx = SSL_CTX_new_ex(OSSL_LIB_CTX_new(), NULL,
                                   config->datagrams ? DTLS_server_method() : TLS_server_method());
 
-    if (!ctx || !(config->psk_identity ? use_psk(ctx) : use_certificate(ctx))) {
+    if (!ctx || !(config->psk ? use_psk(ctx) : use_certificate(ctx))) {
         ERR_print_errors_fp(stderr);
         _exit(1);
     }
@@ -68,6 +77,19 @@ static SSL_CTX *make_context(void) {
 }
 
 /* ---- connections ---- */
+
+struct bench_traffic bench_server_traffic(SSL *ssl) {
+    return (struct bench_traffic){BIO_number_read(SSL_get_rbio(ssl)),
+                                  BIO_number_written(SSL_get_wbio(ssl))};
+}
+
+void bench_server_tell(SSL *ssl, struct bench_traffic t) {
+    char text[48];
+    int n = snprintf(text, sizeof text, "%llu %llu\n", (unsigned long long)t.up,
+                     (unsigned long long)t.down);
+
+    (void)SSL_write(ssl, text, n);
+}
 
 static void end(struct connection *c) {
     SSL_free(c->ssl);
@@ -100,21 +122,22 @@ static bool answer(struct connection *c) {
 
 /* Everything that can be done now; false: it is over. */
 static bool go_on(struct connection *c) {
-    uint8_t thrown_away[256];
+    uint8_t question[256];
     int r;
 
     if (!SSL_is_init_finished(c->ssl)) {
         r = SSL_accept(c->ssl);
         if (r != 1)
             return waits(c, r);
+        c->handshake = bench_server_traffic(c->ssl);
     }
     if (!c->answered && !answer(c))
         return false;
     if (!c->answered)
         return true;
-    do
-        r = SSL_read(c->ssl, thrown_away, sizeof thrown_away);
-    while (r > 0);
+    while ((r = SSL_read(c->ssl, question, sizeof question)) > 0)
+        if (!config->mqtt)
+            bench_server_tell(c->ssl, c->handshake);
     return waits(c, r);
 }
 

@@ -10,6 +10,7 @@
 
 #include "bed.h"
 #include "bench.h"
+#include "tb/loop.h"
 
 /* MQTT 3.1.1: a client called "bench", clean session, keep alive 60 s */
 static const uint8_t mqtt_connect[] = {0x10, 17, 0, 4, 'M', 'Q', 'T', 'T', 4,  2,
@@ -77,16 +78,6 @@ static void note(struct bench_tls_client *c, SSL *ssl) {
              OBJ_nid2sn(digest), SSL_session_reused(ssl) ? "resumed" : "not resumed");
 }
 
-int bench_tls_same(const char *version, const struct bench_tls_client *const *c, size_t n) {
-    printf("  in each %s: %s\n", version, c[0]->negotiated);
-    for (size_t i = 1; i < n; i++)
-        if (strcmp(c[i]->negotiated, c[0]->negotiated) != 0) {
-            fprintf(stderr, "iot-bench: no comparison: %s\n", c[i]->negotiated);
-            return TB_EPROTO;
-        }
-    return 0;
-}
-
 static bool accepted(struct bench_tls_client *c, SSL *ssl) {
     uint8_t answer[8];
 
@@ -101,6 +92,7 @@ static bool accepted(struct bench_tls_client *c, SSL *ssl) {
 }
 
 static int connect_once(struct bench_tls_client *c) {
+    uint64_t began = tb_clock_mono_ns();
     int fd = bench_dial(c->server), r = TB_EPROTO;
     SSL *ssl;
 
@@ -112,6 +104,8 @@ static int connect_once(struct bench_tls_client *c) {
         r = 0;
     else
         ERR_print_errors_fp(stderr);
+    if (r == 0 && c->times)
+        bench_hist_add(c->times, tb_clock_mono_ns() - began);
     if (r == 0 && !c->negotiated[0])
         note(c, ssl);
     SSL_free(ssl);

@@ -3,6 +3,7 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
+#include "hist.h"
 #include "tb/pki.h"
 
 struct bench_tls_files {
@@ -18,14 +19,12 @@ int bench_tls_issue(const char *name, const struct tb_pki_request *request,
 
 struct bench_tls_client {
     SSL_CTX *ctx;
-    const char *server;   /* address */
-    bool mqtt;            /* connected when CONNACK says so; else when the server's byte is there */
-    char negotiated[128]; /* what the first connection agreed on */
+    const char *server; /* address */
+    bool mqtt;          /* connected when CONNACK says so; else when the server's byte is there */
+    struct bench_hist *times; /* of connections, NULL: not wanted */
+    char negotiated[128];     /* what the first connection agreed on */
 };
 int bench_tls_client_init(struct bench_tls_client *c, OSSL_LIB_CTX *libctx,
                           const struct bench_tls_files *files, int version);
-/* Clients whose rates are compared have to agree on the same things with their servers: prints
- * what, TB_EPROTO if not. */
-int bench_tls_same(const char *version, const struct bench_tls_client *const *c, size_t n);
 /* n connections, one after the other; arg is a struct bench_tls_client. */
 int bench_tls_connect(void *arg, unsigned n);

@@ -11,6 +11,7 @@ import tbtest
 
 ROW = {"name": str, "per_second": float, "min": float, "max": float, "cpu_us": float, "cpu_all_us": float}
 SANITIZED = bool(os.environ.get("TB_PRELOAD"))  # memory is then the sanitizer's
+AXES = ("stack", "version", "credential", "transport", "offload")
 PCSC = "PC/SC: pcscd, Debian's vpcd, sim-card"
 
 
@@ -32,7 +33,7 @@ class Bench(tbtest.Case):
         with open(file) as f:
             report = json.load(f)
         self.assertTrue(members(report, {"schema": int, "benchmark": str, "version": str, "time": int, "machine": dict, "options": dict,
-                                         "tables": list, "costs": list, "sizes": list, "promises": list, "missing": list}), report)
+                                         "tables": list, "costs": list, "modelled": list, "sizes": list, "promises": list, "missing": list}), report)
         self.assertEqual((report["schema"], report["benchmark"]), (1, name))
         self.assertTrue(members(report["machine"], {"cpu": str, "cpus": int, "kernel": str, "openssl": str}))
         self.assertEqual(report["options"], {"seconds": seconds, "rounds": int(name != "fleet"), "cpus": "one" if name == "apdu" else "free"})
@@ -55,16 +56,46 @@ class Bench(tbtest.Case):
                 self.assertIn(row["against"], names)
                 self.assertGreater(row["ratio"], 0)
 
-    def test_handshakes_cost_two_apdus_and_one_signature(self):
+    def check_axes(self, row):
+        for axis in AXES:
+            self.assertIsInstance(row[axis], str)
+        return tuple(row[axis] for axis in AXES)
+
+    def test_handshakes_cost_what_the_card_was_asked_for(self):
         report = self.report("handshake")
-        names = [row["name"] for row in report["tables"][0]["rows"]]
-        self.assertEqual(names, ["%s, %s" % (tls, key) for tls in ("TLS 1.3", "TLS 1.2")
-                                 for key in ("software key", "key in the card, vpcd", "key in the card, AT+CSIM")])
-        self.assertEqual([cost["name"] for cost in report["costs"]], [name for name in names if "card" in name])
+        cases = [self.check_axes(row) for table in report["tables"] for row in table["rows"]]
+        self.assertEqual(len(set(cases)), len(cases))
+        for stack in "openssl", "mbedtls", "module":
+            wanted = (stack, "1.3", "cert", "csim", "sign")
+            self.assertTrue(wanted in cases or report["missing"], wanted)
         for cost in report["costs"]:
-            self.assertEqual((cost["apdus"], cost["signatures"]), (2, 1), cost)
-            self.assertGreater(min(cost["bytes_to_card"], cost["bytes_from_card"]), 0)
-        self.assertEqual(len(report["promises"]), 3)
+            self.assertIn(self.check_axes(cost), cases)
+            self.check_cost(cost)
+        self.assertEqual(len(report["costs"]), sum(case[3] != "software" for case in cases))
+        for row in report["modelled"]:
+            self.check_axes(row)
+            self.assertEqual(len(row["profiles"]), 4)
+            for profile in row["profiles"]:
+                self.assertEqual(profile["card_ms"] > 0, row["offload"] != "none", row)
+                self.assertGreater(profile["radio_ms"], 0)
+
+    def check_cost(self, cost):
+        full = cost["offload"] == "full"
+        counts = [cost[name] for name in ("key_pairs", "agreements", "signatures")]
+        if cost["credential"] == "cert":
+            self.assertEqual(counts, [int(full), int(full), 1], cost)
+            self.assertEqual(cost["apdus"] - cost["randoms"], 14 if full else 2, cost)
+            self.assertEqual(cost["verifications"], 2 if full else 0, cost)
+        else:
+            self.assertEqual(counts, [int(full), int(full), 0], cost)
+            self.assertGreaterEqual(cost["derivations"], 1, cost)
+        self.assertGreater(min(cost["bytes_to_card"], cost["bytes_from_card"]), 0)
+
+    def test_filters(self):
+        report = self.report("handshake", "--filter", "stack=openssl,version=1.2,credential=psk|ecdhe-psk,transport=memory,offload=sign")
+        self.assertEqual([[row["name"] for row in table["rows"]] for table in report["tables"]],
+                         [["software key", "in memory, key in the card"]] * 2)
+        self.assertEqual(report["missing"], [])
 
     def test_apdus_over_every_link(self):
         report = self.report("apdu")
@@ -157,6 +188,8 @@ class Usage(unittest.TestCase):
         self.refused("--cpus", "apdu", "--cpus", "two")
         self.refused("--devices", "fleet", "--devices", "-1")
         self.refused("--sessions", "concurrency", "--sessions", "1001")
+        self.refused("no value 'gnutls'", "handshake", "--filter", "stack=openssl|gnutls")
+        self.refused("axes are stack, version", "handshake", "--filter", "colour=red")
         self.refused("one benchmark", "apdu", "handshake")
 
     def test_pages_are_not_built(self):
