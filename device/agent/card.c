@@ -88,6 +88,13 @@ int dev_card_take(struct dev_card *card, struct iotsafe **ret) {
     return 0;
 }
 
+/* The error comes from an answer of the card, so that its status word tells more. */
+static bool by_the_card(int result) {
+    return result == IOTSAFE_E_CARD || result == IOTSAFE_E_NOT_FOUND ||
+           result == IOTSAFE_E_NO_APPLET || result == IOTSAFE_E_ADMIN || result == IOTSAFE_E_BUSY ||
+           result == IOTSAFE_E_SIGNATURE;
+}
+
 /* What went wrong in the operation that has just ended. */
 static void describe(const struct dev_card *card, int result, struct dev_card_trouble *ret) {
     const char *link = card->has_link ? dev_link_why(iotsafe_transport_of(card->client)) : "";
@@ -97,7 +104,7 @@ static void describe(const struct dev_card *card, int result, struct dev_card_tr
     ret->sw = 0;
     if (*link) {
         snprintf(ret->text, sizeof ret->text, "%s (%s)", iotsafe_strerror(result), link);
-    } else if (sw) {
+    } else if (by_the_card(result) && sw) {
         ret->sw = sw;
         snprintf(ret->text, sizeof ret->text, "%s, SW %04X: %s", iotsafe_strerror(result), sw,
                  iotsafe_sw_text(sw));

@@ -80,7 +80,7 @@ static void channel_free(struct openssl_channel *c) {
 
 /* Random bytes of the card into the generator, before this session draws from it: a seed source
  * that asks the card would park while it holds the generator's lock. */
-static int add_random(struct openssl_channel *c, struct dev_failure *why) {
+static int add_random(struct openssl_channel *c) {
     EVP_RAND_CTX *of[] = {RAND_get0_public(c->tls->lib->ctx), RAND_get0_private(c->tls->lib->ctx)};
     struct iotsafe *client;
     unsigned char seed[48];
@@ -95,8 +95,6 @@ static int add_random(struct openssl_channel *c, struct dev_failure *why) {
             r = TB_ECRYPTO;
     }
     OPENSSL_cleanse(seed, sizeof seed);
-    if (r < 0)
-        explain(c, why, "random numbers");
     return r;
 }
 
@@ -126,13 +124,26 @@ static void forget_session(struct openssl_tls *t) {
     t->session = NULL;
 }
 
+/* A card that was waited for when the session was called off, or its time over, is not to blame. */
+static int failed(struct openssl_channel *c, struct dev_failure *why) {
+    const struct dev_task *t = dev_task_current();
+
+    if (t->cancelled) {
+        dev_fail(why, "handshake: called off");
+        ERR_clear_error();
+        return UV_ECANCELED;
+    }
+    explain(c, why, "handshake");
+    return t->limit && dev_now() >= t->limit ? TB_ETIMEOUT : TB_ECRYPTO;
+}
+
 static int op_handshake(struct dev_channel *ch, uint64_t until, struct dev_failure *why) {
     struct openssl_channel *c = (struct openssl_channel *)ch;
-    int r = c->tls->random ? add_random(c, why) : 0;
+    int r = c->tls->random ? add_random(c) : 0;
 
     (void)until; /* is the task's limit */
     if (r < 0)
-        return r;
+        return failed(c, why);
     for (;;) {
         ERR_clear_error();
         r = SSL_connect(c->ssl);
@@ -141,9 +152,8 @@ static int op_handshake(struct dev_channel *ch, uint64_t until, struct dev_failu
             return 0;
         }
         if (SSL_get_error(c->ssl, r) != SSL_ERROR_WANT_READ) {
-            explain(c, why, "handshake");
             forget_session(c->tls); /* perhaps it was at fault */
-            return TB_ECRYPTO;
+            return failed(c, why);
         }
         r = wait_for_peer(c);
         if (r < 0) {

@@ -132,7 +132,7 @@ static void psk_run(unsigned version, bool plain, bool ecdhe, unsigned offload, 
     struct sim_server server = {.versions = version, .psk = true, .groups = groups_of_server};
     struct run run;
 
-    server.ciphers = "PSK+AES128:ECDHEPSK:@SECLEVEL=0";
+    server.ciphers = "kPSK:kECDHEPSK:@SECLEVEL=0";
     cfg.offload = offload;
     if (software) {
         cfg.psk_ref = NULL;

@@ -63,8 +63,10 @@ static void count(struct sim_card *c, uint8_t ins) {
         c->randoms++;
         break;
     default:
-        break;
+        return;
     }
+    if (c->fault_at && c->commands > c->fault_at)
+        c->computed_after++;
 }
 
 static void on_cancel(uv_timer_t *timer) {
@@ -101,15 +103,20 @@ static int transmit(struct iotsafe_transport *transport, const uint8_t *cmd, siz
     if (c->delay_ms)
         pause_for(c, t);
     c->commands++;
+    if (getenv("SIMTRACE"))
+        fprintf(stderr, "%u: %02X%02X%02X%02X\n", c->commands, cmd[0], cmd[1], cmd[2], cmd[3]);
     if (c->fault_at && c->commands > c->fault_at)
         c->after++;
     if (c->removed)
         return IOTSAFE_E_ABSENT;
+    if (c->fault == SIM_REFUSES && c->commands == c->fault_at)
+        c->refused_ins = cmd[1];
+    if (c->refused_ins && cmd[1] == c->refused_ins) {
+        memcpy(rsp, "\x6F\x00", 2);
+        return 2;
+    }
     if (c->commands == c->fault_at) {
         switch (c->fault) {
-        case SIM_REFUSES:
-            memcpy(rsp, "\x6F\x00", 2);
-            return 2;
         case SIM_REMOVED:
             c->removed = true;
             card_power_off(c->card);
@@ -227,7 +234,8 @@ void sim_card_done(struct sim_card *c) {
 void sim_card_arm(struct sim_card *c, enum sim_fault fault, unsigned at) {
     c->fault = fault;
     c->fault_at = at;
-    c->commands = c->after = 0;
+    c->refused_ins = 0;
+    c->commands = c->after = c->computed_after = 0;
     c->generated = c->agreed = c->signed_ = c->verified = c->derived = c->randoms = 0;
 }
 

@@ -12,7 +12,7 @@
 
 enum sim_fault {
     SIM_NONE,
-    SIM_REFUSES, /* answers that one command with 6F00 */
+    SIM_REFUSES, /* answers that command, and its like from then on, with 6F00 */
     SIM_REMOVED, /* no card from that command on, until sim_card_mend() */
     SIM_LATE,    /* the deadline of the session passes during that command */
     SIM_CANCEL,  /* the session is called off during that command */
@@ -27,8 +27,10 @@ struct sim_card {
     struct dev_card *dev;
     unsigned delay_ms;    /* of each command */
     enum sim_fault fault; /* at command number fault_at, from 1, since sim_card_arm() */
-    unsigned fault_at, commands, after; /* after: commands since the fault */
+    unsigned fault_at, commands;
+    unsigned after, computed_after; /* the fault: commands, those that computed something */
     bool removed;
+    uint8_t refused_ins;
     unsigned generated, agreed, signed_, verified, derived, randoms; /* commands of that kind */
     uint8_t cert[1024];
     size_t cert_n;
@@ -38,12 +40,12 @@ struct sim_server {
     /* to be set before sim_serve() */
     unsigned versions;
     int connections; /* to serve, one after the other */
-    bool psk, tickets, cookie;
+    bool psk, tickets;
     const char *ciphers, *groups;
-    bool x25519_only;
-    unsigned records; /* sent to the client, then … 0: all */
-    bool drop_one;    /* … that one only is lost; else nothing more is sent … */
-    bool close;       /* … and the connection is closed */
+    unsigned records;  /* sent to the client, then … 0: all */
+    bool drop_one;     /* … that one only is lost; else nothing more is sent … */
+    bool close;        /* … and the connection is closed */
+    unsigned timer_ms; /* DTLS: until a flight is sent again; 0: as OpenSSL likes it */
     /* kept */
     struct sim_bed *bed;
     pthread_t thread;
@@ -51,8 +53,10 @@ struct sim_server {
     char at[64];
     SSL_CTX *ctx;
     atomic_int good;
-    char peer[128]; /* of the last client that succeeded */
-    unsigned sent;  /* records, in this connection */
+    atomic_bool stop;
+    unsigned repeats; /* flights that were sent again */
+    char peer[128];   /* of the last client that succeeded */
+    unsigned sent;    /* records, in this connection */
     bool resumed;
 };
 
@@ -82,6 +86,8 @@ void sim_card_mend(struct sim_card *c);
 void sim_serve(struct sim_server *s, struct sim_bed *bed);
 /* Waits until all its connections are over. */
 void sim_join(struct sim_server *s);
+/* … or leaves those that are not. */
+void sim_stop(struct sim_server *s);
 
 /* Runs fn on a task of its own until the loop has nothing more to do. */
 void sim_run(struct sim_bed *bed, dev_task_fn *fn, void *arg);

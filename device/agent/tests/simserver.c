@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <stdio.h>
@@ -94,6 +95,13 @@ static int timeout_of(const struct side *c) {
     return (int)(left.tv_sec * 1000 + left.tv_usec / 1000 + 1);
 }
 
+static unsigned timer_us(SSL *ssl, unsigned last) {
+    const struct sim_server *s = SSL_get_app_data(ssl);
+
+    (void)last;
+    return s->timer_ms * 1000;
+}
+
 static void serve_one(struct sim_server *s, int fd) {
     struct side c = {.s = s, .fd = fd, .ssl = SSL_new(s->ctx)};
     unsigned char buf[20000];
@@ -107,16 +115,21 @@ static void serve_one(struct sim_server *s, int fd) {
     SSL_set_bio(c.ssl, c.in, c.out);
     if (s->versions & DEV_DTLS12)
         DTLS_set_link_mtu(c.ssl, 1200);
+    if (s->timer_ms) {
+        SSL_set_app_data(c.ssl, s);
+        DTLS_set_timer_cb(c.ssl, timer_us);
+    }
     while (!c.over) {
         /* Another client: this one has gone without a word, as those of datagrams do. */
         struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = s->fd, .events = POLLIN}};
         int r = poll(p, 2, timeout_of(&c));
 
-        if (r > 0 && !p[0].revents)
+        if (s->stop || (r > 0 && !p[0].revents))
             break;
         if (r == 0) {
             if (!(s->versions & DEV_DTLS12) || DTLSv1_handle_timeout(c.ssl) < 0)
                 break;
+            s->repeats++;
         } else {
             n = recv(fd, buf, sizeof buf, 0);
             if (n <= 0)
@@ -155,11 +168,16 @@ static int udp_accept(struct sim_server *s) {
 static void *serve(void *arg) {
     struct sim_server *s = arg;
 
-    for (int i = 0; i < s->connections; i++) {
+    for (int i = 0; i < s->connections && !s->stop; i++) {
         int fd = s->versions & DEV_DTLS12 ? udp_accept(s) : accept(s->fd, NULL, NULL);
 
         if (fd < 0)
             break;
+        if (s->stop) {
+            close(fd);
+            break;
+        }
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         serve_one(s, fd);
         if (!(s->versions & DEV_DTLS12)) {
             shutdown(fd, SHUT_WR);
@@ -229,6 +247,20 @@ void sim_serve(struct sim_server *s, struct sim_bed *bed) {
     snprintf(s->at, sizeof s->at, "%s127.0.0.1:%u", dtls ? "udp:" : "",
              (unsigned)ntohs(sin.sin_port));
     assert(pthread_create(&s->thread, NULL, serve, s) == 0);
+}
+
+void sim_stop(struct sim_server *s) {
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, s->versions & DEV_DTLS12 ? SOCK_DGRAM : SOCK_STREAM, 0);
+
+    /* As one more client, which ends the one it waits for, or the wait for one. */
+    s->stop = true;
+    if (getsockname(s->fd, (struct sockaddr *)&at, &len) == 0 &&
+        connect(fd, (const struct sockaddr *)&at, len) == 0)
+        (void)!send(fd, "", 1, MSG_NOSIGNAL);
+    close(fd);
+    sim_join(s);
 }
 
 void sim_join(struct sim_server *s) {
