@@ -253,12 +253,15 @@ static int digest_verify_final(void *vs, const unsigned char *sig, size_t siglen
     uint8_t digest[EVP_MAX_MD_SIZE];
     size_t n;
 
-    return ready(s, false, true) && finish(s, digest, &n) && verify(s, sig, siglen, digest, n);
+    if (!ready(s, false, true) || !finish(s, digest, &n))
+        return 0;
+    return verify(s, sig, siglen, digest,
+                  n); /* -1, when the card could not tell, must not be true */
 }
 
 static int digest_verify(void *vs, const unsigned char *sig, size_t siglen,
                          const unsigned char *tbs, size_t tbslen) {
-    return digest_update(vs, tbs, tbslen) && digest_verify_final(vs, sig, siglen);
+    return digest_update(vs, tbs, tbslen) ? digest_verify_final(vs, sig, siglen) : 0;
 }
 
 /* ---- parameters ---- */
