@@ -103,8 +103,6 @@ static int transmit(struct iotsafe_transport *transport, const uint8_t *cmd, siz
     if (c->delay_ms)
         pause_for(c, t);
     c->commands++;
-    if (getenv("SIMTRACE"))
-        fprintf(stderr, "%u: %02X%02X%02X%02X\n", c->commands, cmd[0], cmd[1], cmd[2], cmd[3]);
     if (c->fault_at && c->commands > c->fault_at)
         c->after++;
     if (c->removed)
