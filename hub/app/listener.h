@@ -72,3 +72,6 @@ bool hub_listener_is_psk(const struct hub_listener *l);
 const char *hub_listener_versions(const struct hub_listener *l);
 /* "1.2", "1.3" or "1.2-1.3". */
 int hub_versions_parse(const char *text, int *ret_min, int *ret_max) TB_CHECKED;
+
+/* listener_coap.c: for coaps and coaps-psk. l->coap is there afterwards. */
+int hub_listener_open_coap(struct hub_listener *l, struct tb_error *e) TB_CHECKED;

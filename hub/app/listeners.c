@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/hub.h"
+#include "coap/coap.h"
 #include "tb/log.h"
 
 static bool on_open(struct hub_tls *t, const struct hub_peer *peer, void *user) {
@@ -121,6 +122,9 @@ static int open_listener(struct hub_listener *l, struct tb_error *e) {
     case HUB_MQTTS:
     case HUB_MQTTS_PSK:
         return open_front(l, e);
+    case HUB_COAPS:
+    case HUB_COAPS_PSK:
+        return hub_listener_open_coap(l, e);
     case HUB_HTTPS:
     case HUB_METRICS:
         err = need_http(l->hub, e);
@@ -135,6 +139,9 @@ static void close_listener(struct hub_listener *l) {
     if (l->front)
         hub_front_close(l->front);
     l->front = NULL;
+    if (l->coap)
+        hub_coap_close(l->coap);
+    l->coap = NULL;
     if (l->plain)
         tb_listener_close(l->plain);
     l->plain = NULL;
@@ -222,6 +229,8 @@ int hub_listeners_refresh(struct hub *h, struct tb_error *e) {
     for (size_t i = 0; i < h->listener_count && err == 0; i++) {
         if (h->listeners[i].front)
             err = hub_front_refresh(h->listeners[i].front, e);
+        if (h->listeners[i].coap)
+            err = hub_coap_refresh(h->listeners[i].coap, e);
     }
     return err;
 }
@@ -245,14 +254,18 @@ static bool is_over(const struct hub_session *s, const char **ret_reason, void *
     return hub_is_over(user, &hub_session_peer(s)->cred, ret_reason);
 }
 
-static bool is_http_over(const struct hub_peer *peer, const char **ret_reason, void *user) {
+static bool is_peer_over(const struct hub_peer *peer, const char **ret_reason, void *user) {
     return hub_is_over(user, &peer->cred, ret_reason);
 }
 
 unsigned hub_listeners_kick(struct hub *h) {
     unsigned n = hub_sessions_kick(h->sessions, is_over, h);
 
-    return h->http ? n + hub_http_kick(h->http, is_http_over, h) : n;
+    for (size_t i = 0; i < h->listener_count; i++) {
+        if (h->listeners[i].coap)
+            n += hub_coap_kick(h->listeners[i].coap, is_peer_over, h);
+    }
+    return h->http ? n + hub_http_kick(h->http, is_peer_over, h) : n;
 }
 
 void hub_listeners_done(struct hub *h) {
@@ -263,7 +276,13 @@ void hub_listeners_done(struct hub *h) {
 }
 
 unsigned hub_live_sessions(const struct hub *h) {
-    return (h->sessions ? hub_sessions_count(h->sessions) : 0) + hub_http_count(h->http);
+    unsigned n = (h->sessions ? hub_sessions_count(h->sessions) : 0) + hub_http_count(h->http);
+
+    for (size_t i = 0; i < h->listener_count; i++) {
+        if (h->listeners[i].coap)
+            n += hub_coap_sessions(h->listeners[i].coap);
+    }
+    return n;
 }
 
 unsigned hub_connections(const struct hub *h) {
@@ -272,6 +291,8 @@ unsigned hub_connections(const struct hub *h) {
     for (size_t i = 0; i < h->listener_count; i++) {
         if (h->listeners[i].front)
             n += hub_front_connections(h->listeners[i].front);
+        if (h->listeners[i].coap)
+            n += hub_coap_connections(h->listeners[i].coap);
     }
     return n;
 }

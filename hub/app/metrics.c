@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "app/hub.h"
+#include "coap/coap.h"
 
 static void family(FILE *f, const char *name, const char *type, const char *help) {
     fprintf(f, "# HELP iot_hub_%s %s\n# TYPE iot_hub_%s %s\n", name, help, name, type);
@@ -80,6 +81,14 @@ static void put_times(FILE *f, const struct hub *h) {
     }
 }
 
+static unsigned coap_sessions(const struct hub *h) {
+    unsigned n = 0;
+
+    for (size_t i = 0; i < h->listener_count; i++)
+        n += h->listeners[i].coap ? hub_coap_sessions(h->listeners[i].coap) : 0;
+    return n;
+}
+
 static void put_traffic(FILE *f, const struct hub *h) {
     static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
     static const struct hub_http_totals no_http;
@@ -89,8 +98,9 @@ static void put_traffic(FILE *f, const struct hub *h) {
     family(f, "sessions", "gauge", "Connections of peers that were let in, now.");
     fprintf(f,
             "iot_hub_sessions{protocol=\"mqtt\"} %u\n"
-            "iot_hub_sessions{protocol=\"http\"} %u\n",
-            hub_sessions_count(h->sessions), hub_http_count(h->http));
+            "iot_hub_sessions{protocol=\"http\"} %u\n"
+            "iot_hub_sessions{protocol=\"coap\"} %u\n",
+            hub_sessions_count(h->sessions), hub_http_count(h->http), coap_sessions(h));
     family(f, "connections", "gauge", "Sessions and handshakes under way, now.");
     fprintf(f, "iot_hub_connections %u\n", hub_connections(h));
     family(f, "messages_total", "counter", "MQTT messages that devices have published.");

@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 
 #include "app/hub.h"
+#include "coap/coap.h"
 #include "tb/hex.h"
 #include "tb/log.h"
 
@@ -365,6 +366,12 @@ static bool list_http(const struct hub_peer *peer, const char **ret_reason, void
     return false;
 }
 
+static bool list_coap(const struct hub_peer *peer, const char **ret_reason, void *user) {
+    (void)ret_reason;
+    hub_json_add_session(user, peer, "coap", true);
+    return false;
+}
+
 static int verb_sessions(struct tb_ctl_call *call, const json_t *request, json_t *reply,
                          struct tb_error *e, void *user) {
     struct hub *h = user;
@@ -380,6 +387,10 @@ static int verb_sessions(struct tb_ctl_call *call, const json_t *request, json_t
     hub_sessions_kick(h->sessions, list_mqtt, list);
     if (h->http)
         hub_http_kick(h->http, list_http, list);
+    for (size_t i = 0; i < h->listener_count; i++) {
+        if (h->listeners[i].coap)
+            hub_coap_kick(h->listeners[i].coap, list_coap, list);
+    }
     return 0;
 }
 
