@@ -9,10 +9,6 @@ enum {
     TAG_MSISDN = 0xC3,
     TAG_SMSC = 0xC4,
     TAG_MNC_DIGITS = 0xC5,
-    TAG_AID = 0x4F,
-    TAG_INSTANCE = 0xC6,
-    TAG_PROFILE = 0xC7,
-    TAG_KNOB = 0xC8, /* name=value */
     TAG_ATR = 0xC9,
 };
 
@@ -28,8 +24,7 @@ void card_identity_encode(const struct card_subscriber *sub, struct tb_buf *out)
         tb_put_tlv(out, TAG_ATR, tb_span(sub->atr, sub->atr_len));
 }
 
-/* Text of at most cap - 1 bytes; digits only, unless free is set. */
-static bool take_text(struct tb_span v, bool free, char *to, size_t cap) {
+bool card_take_text(struct tb_span v, bool free, char *to, size_t cap) {
     if (v.n >= cap)
         return false;
     for (size_t i = 0; i < v.n; i++)
@@ -44,16 +39,16 @@ static bool take_text(struct tb_span v, bool free, char *to, size_t cap) {
 static bool take_identity(struct tb_tlv e, struct card_subscriber *s) {
     switch (e.tag) {
     case TAG_ICCID:
-        return take_text(e.value, false, s->iccid, sizeof s->iccid);
+        return card_take_text(e.value, false, s->iccid, sizeof s->iccid);
     case TAG_IMSI:
-        return take_text(e.value, false, s->imsi, sizeof s->imsi) &&
+        return card_take_text(e.value, false, s->imsi, sizeof s->imsi) &&
                (e.value.n == 0 || e.value.n >= 6);
     case TAG_SPN:
-        return take_text(e.value, true, s->spn, sizeof s->spn);
+        return card_take_text(e.value, true, s->spn, sizeof s->spn);
     case TAG_MSISDN:
-        return take_text(e.value, false, s->msisdn, sizeof s->msisdn);
+        return card_take_text(e.value, false, s->msisdn, sizeof s->msisdn);
     case TAG_SMSC:
-        return take_text(e.value, false, s->smsc, sizeof s->smsc);
+        return card_take_text(e.value, false, s->smsc, sizeof s->smsc);
     case TAG_MNC_DIGITS:
         if (e.value.n != 1 || (e.value.p[0] != 2 && e.value.p[0] != 3))
             return false;
@@ -79,65 +74,5 @@ int card_identity_decode(struct tb_span record, struct card_subscriber *ret) {
         r = take_identity(e, &s) ? 0 : TB_EPARSE;
     if (r == 0)
         *ret = s;
-    return r;
-}
-
-void card_applet_encode(struct tb_span aid, uint8_t instance, const struct card_profile *profile,
-                        struct tb_buf *out) {
-    tb_put_u8(out, CARD_RECORD_FORMAT);
-    tb_put_tlv(out, TAG_AID, aid);
-    tb_put_tlv_u8(out, TAG_INSTANCE, instance);
-    tb_put_tlv(out, TAG_PROFILE, tb_span_str(profile->name));
-    for (const char *const *knob = card_profile_knobs(); *knob; knob++) {
-        char value[CARD_KNOB_TEXT];
-        size_t mark = tb_tlv_open(out, TAG_KNOB);
-
-        if (card_profile_get(profile, *knob, value, sizeof value) < 0)
-            out->overflow = true; /* cannot happen: the knob comes from the same table */
-        tb_put(out, tb_span_str(*knob));
-        tb_put_u8(out, '=');
-        tb_put(out, tb_span_str(value));
-        tb_tlv_close(out, mark);
-    }
-}
-
-/* A knob this version does not know is left alone: its default was the old behaviour. */
-static int take_knob(struct tb_span text, struct card_profile *profile) {
-    char knob[32 + CARD_KNOB_TEXT], *value;
-    int r;
-
-    if (!take_text(text, true, knob, sizeof knob))
-        return TB_EPARSE;
-    value = strchr(knob, '=');
-    if (!value)
-        return TB_EPARSE;
-    *value++ = '\0';
-    r = card_profile_set(profile, knob, value);
-    return r == TB_ENOTFOUND ? 0 : r < 0 ? TB_EPARSE : 0;
-}
-
-int card_applet_decode(struct tb_span record, uint8_t *ret_instance, struct card_app *ret) {
-    struct card_app app = {.profile = *card_profile_find("gsma")};
-    struct tb_tlv e;
-    int r = card_record_open(&record);
-
-    while (r == 0 && (r = tb_tlv_next(&record, &e)) > 0) {
-        r = 0;
-        if (e.tag == TAG_AID && e.value.n >= 1 && e.value.n <= CARD_AID_MAX) {
-            memcpy(app.aid, e.value.p, e.value.n);
-            app.aid_len = (uint8_t)e.value.n;
-        } else if (e.tag == TAG_INSTANCE && e.value.n == 1) {
-            *ret_instance = e.value.p[0];
-        } else if (e.tag == TAG_PROFILE) {
-            if (!take_text(e.value, true, app.profile.name, sizeof app.profile.name))
-                r = TB_EPARSE;
-        } else if (e.tag == TAG_KNOB) {
-            r = take_knob(e.value, &app.profile);
-        }
-    }
-    if (r == 0 && app.aid_len == 0)
-        r = TB_EPARSE;
-    if (r == 0)
-        *ret = app;
     return r;
 }

@@ -1,15 +1,12 @@
 #pragma once
-/* Identity and applet records, shared by the factory that writes them and the card that reads them.
- */
+/* The identity record, shared by the factory that writes it and the card that reads it. */
 #include "os/os.h"
 
-enum { CARD_IDENTITY_RECORD_MAX = 160, CARD_APPLET_RECORD_MAX = 1024 };
+enum { CARD_IDENTITY_RECORD_MAX = 160 };
 
 void card_identity_encode(const struct card_subscriber *sub, struct tb_buf *out);
 int card_identity_decode(struct tb_span record, struct card_subscriber *ret) TB_CHECKED;
 
-void card_applet_encode(struct tb_span aid, uint8_t instance, const struct card_profile *profile,
-                        struct tb_buf *out);
-/* Fills aid, aid_len and profile of *ret. */
-int card_applet_decode(struct tb_span record, uint8_t *ret_instance,
-                       struct card_app *ret) TB_CHECKED;
+/* Copies text of at most cap - 1 characters, with a NUL; digits only, unless free is set: then what
+ * ASCII can print. False, and maybe part of it in to, when it is something else. */
+bool card_take_text(struct tb_span v, bool free, char *to, size_t cap);

@@ -1,18 +1,19 @@
 /* What is on a card, without secrets. */
 #include "simcard/list.h"
 
+#include "gp/registry.h"
 #include "iotsafe/object.h"
 
 int card_each_applet(const struct card *card,
                      int (*fn)(const struct card_applet_info *applet, void *user), void *user) {
     for (size_t i = 0; i < card->apps_n; i++) {
-        const struct card_app *app = &card->apps[i];
+        const struct card_app *app = card->apps[i];
         const struct card_applet_info info = {
-            .aid = tb_span(app->aid, app->aid_len),
-            .instance = app->instance->number,
+            .aid = card_app_aid(app),
+            .instance = app->kind == CARD_APP_SAFE ? app->instance->number : 0,
             .profile = &app->profile,
         };
-        int r = fn(&info, user);
+        int r = app->kind == CARD_APP_SAFE ? fn(&info, user) : 0;
 
         if (r != 0)
             return r;

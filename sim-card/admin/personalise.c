@@ -105,52 +105,6 @@ int card_perso_usim(struct card_nvm *nvm, const struct card_usim_spec *spec) {
     return r;
 }
 
-struct applet_scan {
-    struct tb_span aid;
-    uint16_t next_seq;
-    unsigned n;
-};
-
-static int scan_applet(struct tb_span key, struct tb_span value, void *user) {
-    struct applet_scan *scan = user;
-    struct card_app app;
-    uint8_t instance = 0;
-    uint16_t seq;
-    int r;
-
-    if (key.n != 3 || key.p[0] != CARD_REC_APPLET)
-        return 0;
-    r = card_applet_decode(value, &instance, &app);
-    if (r < 0)
-        return r;
-    if (tb_span_eq(tb_span(app.aid, app.aid_len), scan->aid))
-        return TB_ESTATE;
-    seq = (uint16_t)(key.p[1] << 8 | key.p[2]);
-    scan->next_seq = (uint16_t)(seq + 1);
-    scan->n++;
-    return 0;
-}
-
-int card_perso_applet(struct card_nvm *nvm, struct tb_span aid, uint8_t instance,
-                      const struct card_profile *profile) {
-    struct applet_scan scan = {.aid = aid};
-    uint8_t record[CARD_APPLET_RECORD_MAX], key[3];
-    struct tb_buf b = TB_BUF(record), k = TB_BUF(key);
-    int r;
-
-    if (aid.n < 5 || aid.n > CARD_AID_MAX) /* ISO/IEC 7816-4 12.2.3 */
-        return TB_ERANGE;
-    r = nvm->ops->each(nvm, scan_applet, &scan);
-    if (r < 0)
-        return r;
-    if (scan.n >= CARD_MAX_APPLETS)
-        return TB_ESPACE;
-    tb_put_u8(&k, CARD_REC_APPLET);
-    tb_put_be16(&k, scan.next_seq);
-    card_applet_encode(aid, instance, profile, &b);
-    return tb_buf_ok(&b) ? write_one(nvm, tb_buf_span(&k), tb_buf_span(&b)) : TB_ERANGE;
-}
-
 /* --- objects --- */
 
 struct object_scan {

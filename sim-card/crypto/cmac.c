@@ -1,6 +1,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
@@ -15,16 +16,15 @@ static int failed(void) {
 }
 
 int card_cmac_new(struct tb_span key, struct card_cmac **ret) {
-    char cipher[] = "AES-128-CBC";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher, 0),
-        OSSL_PARAM_construct_end(),
-    };
+    char cipher[16];
+    OSSL_PARAM params[2] = {OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end()};
     struct card_cmac *c;
     EVP_MAC *mac;
 
-    if (key.n != CARD_CMAC_LEN)
+    if (key.n != 16 && key.n != 24 && key.n != 32)
         return TB_ERANGE;
+    snprintf(cipher, sizeof cipher, "AES-%zu-CBC", 8 * key.n);
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, cipher, 0);
     c = calloc(1, sizeof *c);
     if (!c)
         return TB_ENOMEM;

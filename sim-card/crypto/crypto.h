@@ -85,7 +85,7 @@ int card_prf_sha256(struct tb_span secret, struct tb_span seed, size_t n,
 int card_hkdf_extract(uint16_t hash, struct tb_span salt, struct tb_span ikm,
                       struct tb_buf *out) TB_CHECKED;
 
-/* spec: RFC4493 2.4 AES-128 CMAC over blocks of any length. new: key of 16 bytes, TB_ERANGE,
+/* spec: RFC4493 2.4 AES CMAC over blocks of any length. new: key of 16, 24 or 32 bytes, TB_ERANGE,
  * TB_ECRYPTO. */
 struct card_cmac;
 enum { CARD_CMAC_LEN = 16 };
@@ -93,6 +93,18 @@ int card_cmac_new(struct tb_span key, struct card_cmac **ret) TB_CHECKED;
 int card_cmac_update(struct card_cmac *c, struct tb_span data) TB_CHECKED;
 int card_cmac_final(struct card_cmac *c, struct tb_buf *out) TB_CHECKED;
 void card_cmac_free(struct card_cmac *c); /* NULL is a no-op; wipes */
+
+/* The same in one call, over the parts one after the other. */
+int card_cmac(struct tb_span key, const struct tb_span *parts, size_t n,
+              uint8_t ret[16]) TB_CHECKED;
+
+/* CBC without padding, in.n a multiple of the block; out may be in's own memory. AES keys of 16, 24
+ * or 32 bytes, DES of 16 (two keys) or 24. TB_ERANGE, TB_ECRYPTO. */
+int card_aes_cbc(struct tb_span key, bool encrypt, const uint8_t iv[16], struct tb_span in,
+                 uint8_t *out) TB_CHECKED;
+int card_aes_block(struct tb_span key, const uint8_t in[16], uint8_t out[16]) TB_CHECKED;
+int card_des_cbc(struct tb_span key, bool encrypt, const uint8_t iv[8], struct tb_span in,
+                 uint8_t *out) TB_CHECKED;
 
 /* spec: TS35206 4.1 Milenage. TB_ECRYPTO when the library fails, and then no output is touched. */
 enum { CARD_MILENAGE_KEY = 16 };

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "gp/scp03.h"
 #include "iotsafe/session.h"
 #include "os/fs.h"
 #include "os/os.h"
@@ -25,6 +26,8 @@ void card_channel_drop_chain(struct card_channel *ch) {
 
 void card_channel_leave_app(struct card_channel *ch) {
     card_sessions_drop(ch);
+    card_scp03_free(ch->scp);
+    ch->scp = NULL;
     ch->list_offset = 0;
     ch->admin_done = false;
     ch->app = NULL;

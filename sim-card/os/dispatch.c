@@ -2,6 +2,7 @@
  * delivered (at once, or by 61xx and GET RESPONSE). */
 #include <stdlib.h>
 
+#include "gp/gp.h"
 #include "iotsafe/applet.h"
 #include "os/fs_cmd.h"
 #include "os/os.h"
@@ -88,7 +89,8 @@ static const struct card_ins *general_ins(uint8_t ins) {
 /* Whether a command may be logged is decided before anything else: a PIN is one in a block of a
  * chain, on a closed channel and in a malformed command too. */
 static bool is_secret(const struct card_channel *ch, uint8_t ins) {
-    const struct card_ins *applet = !ch || ch->app ? card_applet_ins(ins) : NULL;
+    bool safe = !ch || (ch->app && ch->app->kind == CARD_APP_SAFE);
+    const struct card_ins *applet = safe ? card_applet_ins(ins) : NULL;
     const struct card_ins *platform = ch && applet ? NULL : general_ins(ins);
 
     return (applet && (applet->flags & CARD_SECRET_IN)) ||
@@ -116,9 +118,11 @@ static const struct card_ins *route(const struct cmd *cmd, struct tb_span raw, u
     const struct card_ins *row = NULL;
     uint16_t sw = 0;
 
-    if (cmd->ch)
-        row = cmd->ch->app ? route_applet(cmd, raw, &sw)
-                           : card_ins_find(files, ROWS(files), cmd->a.ins);
+    if (cmd->ch && cmd->ch->app)
+        row = cmd->ch->app->kind == CARD_APP_DOMAIN ? card_domain_ins(cmd->a.ins)
+                                                    : route_applet(cmd, raw, &sw);
+    else if (cmd->ch)
+        row = card_ins_find(files, ROWS(files), cmd->a.ins);
     if (!row)
         row = general_ins(cmd->a.ins);
     if (!cmd->ch && (!row || !(row->flags & CARD_ON_CLOSED)))
@@ -127,7 +131,7 @@ static const struct card_ins *route(const struct cmd *cmd, struct tb_span raw, u
         sw = TB_SW_INS;
     else if (sw == 0 && !(row->classes & (cmd->cla.proprietary ? CARD_CLA_PROP : CARD_CLA_INTER)))
         sw = TB_SW_CLA;
-    else if (sw == 0 && cmd->cla.secure)
+    else if (sw == 0 && cmd->cla.secure && !(row->flags & CARD_OF_DOMAIN))
         sw = TB_SW_SM;
     if (sw == 0)
         return row;
@@ -226,7 +230,8 @@ static uint16_t keep_rest(struct cmd *cmd, struct tb_span rest, uint16_t sw) {
  * (T=0 profiles; platform commands without Le), else what Le, or 256 without one, allows. */
 static uint16_t deliver(struct cmd *cmd, uint16_t sw, struct tb_buf *rsp) {
     struct tb_span data = tb_buf_span(cmd->out);
-    bool fetch = card_delivery_t0(cmd) || (cmd->ch && !cmd->ch->app && !cmd->a.le_present);
+    bool applet = cmd->ch && cmd->ch->app && cmd->ch->app->kind == CARD_APP_SAFE;
+    bool fetch = card_delivery_t0(cmd) || (cmd->ch && !applet && !cmd->a.le_present);
     size_t room = rsp->cap - rsp->n - 2, n;
 
     if (!carries_data(sw) || data.n == 0)
@@ -293,7 +298,9 @@ static uint16_t execute(struct card *card, struct cmd *cmd, struct tb_span raw) 
     sw = take_block(cmd);
     if (sw != 0)
         return sw;
-    sw = row->flags & CARD_OF_APPLET ? card_applet_run(card, cmd, row) : row->run(card, cmd);
+    sw = row->flags & CARD_OF_APPLET   ? card_applet_run(card, cmd, row)
+         : row->flags & CARD_OF_DOMAIN ? card_domain_run(card, cmd, row)
+                                       : row->run(card, cmd);
     if (cmd->ch && cmd->ch->chain.active)
         card_channel_drop_chain(cmd->ch);
     return sw;

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "gp/registry.h"
 #include "os/pin.h"
 #include "simcard/personalise.h"
 #include "tb/hex.h"
@@ -51,10 +52,12 @@ const struct fs_node *fs_by_sfi(const struct card *card, const struct fs_node *d
 }
 
 uint8_t fs_records(const struct card *card, const struct fs_node *node) {
-    size_t n = card->apps_n + (fs_has_usim(card) ? 1 : 0);
+    size_t n = fs_has_usim(card) ? 1 : 0;
 
     if (node->fid != FS_EF_DIR)
         return node->records;
+    for (size_t i = 0; i < card->apps_n; i++)
+        n += card_app_listed(card, card->apps[i]) ? 1 : 0;
     return (uint8_t)(n > 0 ? n : 1);
 }
 

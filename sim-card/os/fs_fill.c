@@ -1,4 +1,5 @@
 #include "os/fs_fill.h"
+#include "gp/registry.h"
 
 #include "os/fs.h"
 #include "simcard/personalise.h"
@@ -51,7 +52,8 @@ void fs_fill_dir(const struct card *card, struct tb_buf *out) {
     if (fs_has_usim(card))
         put_dir_record(out, tb_span(fs_usim_aid, sizeof fs_usim_aid), "USIM");
     for (size_t i = 0; i < card->apps_n; i++)
-        put_dir_record(out, tb_span(card->apps[i].aid, card->apps[i].aid_len), "IoT SAFE");
+        if (card_app_listed(card, card->apps[i]))
+            put_dir_record(out, card_app_aid(card->apps[i]), "IoT SAFE");
     if (out->n == 0)
         put_n(out, 0xFF, 38);
 }

@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "admin/identity.h"
+#include "gp/domain.h"
+#include "gp/registry.h"
 #include "iotsafe/object.h"
 #include "os/fs.h"
 #include "os/os.h"
@@ -21,26 +23,66 @@ struct card_pin_state card_pin_default(uint8_t ref) {
     return pin;
 }
 
-static int load_applet(struct card *card, struct tb_span key, struct tb_span value) {
-    struct card_app *apps, app;
+/* The domain is only named so far: card_registry_complete() finds it. */
+static struct card_app *named(struct tb_span aid) {
+    struct card_app *app = calloc(1, sizeof *app);
+
+    if (app) {
+        memcpy(app->aid, aid.p, aid.n);
+        app->aid_len = (uint8_t)aid.n;
+    }
+    return app;
+}
+
+static int load_app(struct card *card, struct tb_span key, struct tb_span value) {
+    struct card_app *app = calloc(1, sizeof *app);
+    struct tb_span domain;
     uint8_t kind, instance = 0;
     uint16_t seq;
-    int r = card_applet_decode(value, &instance, &app);
+    int r = app ? card_app_decode(value, &instance, &domain, app) : TB_ENOMEM;
 
-    if (r < 0)
-        return r;
-    if (!tb_take_u8(&key, &kind) || !tb_take_be16(&key, &seq) || key.n != 0 ||
-        card->apps_n == CARD_MAX_APPLETS)
-        return TB_EPARSE;
-    app.seq = seq;
-    app.instance = card_instance_get(card, instance);
-    apps = realloc(card->apps, (card->apps_n + 1) * sizeof *apps);
-    if (!app.instance || !apps) {
-        card->apps = apps ? apps : card->apps;
-        return TB_ENOMEM;
+    if (r == 0 && (!tb_take_u8(&key, &kind) || !tb_take_be16(&key, &seq) || key.n != 0))
+        r = TB_EPARSE;
+    if (r == 0) {
+        app->seq = seq;
+        if (domain.n)
+            app->domain = named(domain);
+        if (app->kind == CARD_APP_SAFE)
+            app->instance = card_instance_get(card, instance);
+        if ((domain.n && !app->domain) || (app->kind == CARD_APP_SAFE && !app->instance))
+            r = TB_ENOMEM;
     }
-    card->apps = apps;
-    apps[card->apps_n++] = app; /* the map is in order of keys, so of installation */
+    if (r == 0)
+        r = card_registry_add(card, app);
+    if (r < 0 && app) {
+        card_app_free(app->domain);
+        card_app_free(app);
+    }
+    return r == TB_ERANGE ? TB_EPARSE : r;
+}
+
+/* Domains come before their keys, in the order of the map: A, then D. */
+static int load_keyset(struct card *card, struct tb_span key, struct tb_span value) {
+    struct card_keyset *ks = calloc(1, sizeof *ks);
+    struct card_app *domain = NULL;
+    uint8_t kind, version = 0;
+    uint16_t seq;
+    int r = ks ? card_keyset_decode(value, ks) : TB_ENOMEM;
+
+    if (r == 0 && (!tb_take_u8(&key, &kind) || !tb_take_be16(&key, &seq) ||
+                   !tb_take_u8(&key, &version) || key.n != 0 || version == 0))
+        r = TB_EPARSE;
+    for (size_t i = 0; r == 0 && i < card->apps_n; i++)
+        if (card->apps[i]->seq == seq && card->apps[i]->kind == CARD_APP_DOMAIN)
+            domain = card->apps[i];
+    if (r == 0 && !domain)
+        r = TB_EPARSE;
+    if (r < 0) {
+        card_keyset_free(ks);
+        return r;
+    }
+    ks->version = version;
+    card_keyset_put(domain, ks);
     return 0;
 }
 
@@ -140,7 +182,9 @@ static int load_entry(struct tb_span key, struct tb_span value, void *user) {
 
     switch (key.n ? key.p[0] : 0) {
     case CARD_REC_APPLET:
-        return load_applet(card, key, value);
+        return load_app(card, key, value);
+    case CARD_REC_KEYSET:
+        return load_keyset(card, key, value);
     case CARD_REC_OBJECT:
         return load_object(card, key, value);
     case CARD_REC_VERSION:
@@ -172,7 +216,8 @@ int card_load(struct card *card) {
     }
     if (r < 0)
         return r;
-    return card->nvm->ops->each(card->nvm, load_entry, card);
+    r = card->nvm->ops->each(card->nvm, load_entry, card);
+    return r < 0 ? r : card_registry_complete(card);
 }
 
 void card_unload(struct card *card) {
@@ -182,6 +227,8 @@ void card_unload(struct card *card) {
         card->instances = in->next;
         card_instance_free(in);
     }
+    for (size_t i = 0; i < card->apps_n; i++)
+        card_app_free(card->apps[i]);
     free(card->apps);
     card_subscriptions_free(card);
 }

@@ -11,23 +11,39 @@
 
 struct card_instance; /* iotsafe/object.h */
 struct card_session;  /* iotsafe/session.h */
+struct card_keyset;   /* gp/domain.h */
+struct card_scp03;    /* gp/scp03.h */
 struct fs_node;       /* os/fs.h */
 struct card_aka;      /* usim/aka.h */
 
 enum {
     CARD_AID_MAX = 16,
     CARD_MAX_APPLETS = 32,  /* AIDs of a card; EF.DIR has to hold them all */
+    CARD_MAX_APPS = 48,     /* and with security domains of all profiles */
     CARD_CHAIN_MAX = 16384, /* bytes of one command sent in chained blocks */
     CARD_OUT_KEEP = 1024,   /* output room that stays allocated between commands */
     CARD_RSP_MAX = 65533,   /* data bytes of one response in a vpcd frame */
 };
 
-/* An AID that can be selected, with the applet instance behind it. */
+enum card_app_kind { CARD_APP_SAFE, CARD_APP_DOMAIN };
+
+/* An entry of the GlobalPlatform registry that can be selected: an IoT SAFE applet, with the set of
+ * objects behind it, or a security domain, with its keys. spec: GPCS 6.4 */
 struct card_app {
+    enum card_app_kind kind;
     uint8_t aid[CARD_AID_MAX], aid_len;
-    uint16_t seq; /* order of installation */
+    uint16_t seq;            /* order of installation */
+    uint8_t life;            /* enum gp_life */
+    uint8_t privileges[3];   /* spec: GPCS 11.1.2 */
+    struct card_app *domain; /* it belongs to; NULL for the issuer security domain itself */
+    uint8_t placement;       /* subscription it comes and goes with; 0: the platform */
+    bool has_tar; /* reached over the air under tar, with msl at least (TS 102 226 8.2.1.3.2.4) */
+    uint8_t tar[3], msl;
+    /* of an applet */
     struct card_instance *instance;
     struct card_profile profile;
+    /* of a domain */
+    struct card_keyset *keysets; /* in order of versions */
 };
 
 /* Response data that waits for GET RESPONSE. */
@@ -48,7 +64,7 @@ struct card_chain {
 
 /* A logical channel that is open. Volatile. */
 struct card_channel {
-    const struct card_app *app; /* NULL: the UICC file system */
+    struct card_app *app; /* NULL: the UICC file system */
     struct card_pending pending;
     struct card_chain chain;
     /* file system */
@@ -59,6 +75,8 @@ struct card_channel {
     size_t list_offset;            /* of the object list block that P2 = 01 asks for; 0: none */
     bool admin_done;               /* the next success is 63CF */
     struct card_session *sessions; /* CARD_MAX_SESSIONS of them; NULL until the first INIT */
+    /* security domain */
+    struct card_scp03 *scp; /* secure channel session, NULL: none */
 };
 
 struct card_pin_state {
@@ -110,7 +128,7 @@ struct card {
 
     struct card_subscription *subs; /* number 0 is always there */
     struct card_subscription *cur;  /* the one in force */
-    struct card_app *apps;          /* in order of installation */
+    struct card_app **apps;         /* in order of installation, an issuer security domain last */
     size_t apps_n;
     struct card_instance *instances; /* list */
     struct card_admin *admin;        /* remote administration session, NULL when none */
@@ -135,6 +153,7 @@ enum { CARD_CLA_INTER = 1, CARD_CLA_PROP = 2, CARD_CLA_ANY = 3 };
 enum card_ins_flags {
     CARD_ON_CLOSED = 1, /* may come on a channel that is not open */
     CARD_OF_APPLET = 2, /* goes through card_applet_run() */
+    CARD_OF_DOMAIN = 8, /* may come under secure messaging */
     CARD_SECRET_IN = 4, /* its data are a PIN or key material, also when it is refused */
 };
 

@@ -1,17 +1,18 @@
 /* SELECT. spec: TS102221 11.1.1 8.4 ISO7816-4 11.2.2 */
+#include "gp/registry.h"
 #include "iotsafe/session.h"
 #include "os/fs.h"
 #include "os/os.h"
+#include "tb/tlv.h"
 
 enum { FCP_MAX = 96 };
 
 static struct tb_span aid_at(const struct card *card, int i) {
-    const struct card_app *app;
 
     if (i == 0)
         return fs_has_usim(card) ? tb_span(fs_usim_aid, sizeof fs_usim_aid) : TB_SPAN_NONE;
-    app = &card->apps[i - 1];
-    return tb_span(app->aid, app->aid_len);
+    return card_app_selectable(card, card->apps[i - 1]) ? card_app_aid(card->apps[i - 1])
+                                                        : TB_SPAN_NONE;
 }
 
 int card_aid_find(const struct card *card, struct tb_span prefix, int start) {
@@ -25,8 +26,9 @@ int card_aid_find(const struct card *card, struct tb_span prefix, int start) {
 
 /* Index of the channel's application as card_aid_find() counts, -1 for none. */
 static int current_app(const struct card *card, const struct card_channel *ch) {
-    if (ch && ch->app)
-        return (int)(ch->app - card->apps) + 1;
+    for (size_t i = 0; ch && ch->app && i < card->apps_n; i++)
+        if (card->apps[i] == ch->app)
+            return (int)i + 1;
     return ch && ch->usim ? 0 : -1;
 }
 
@@ -56,8 +58,8 @@ static uint16_t answer(const struct card *card, struct cmd *cmd, const struct fs
     }
 }
 
-/* An applet begins anew whether or not it was selected before: sessions and lists are gone. */
-static void enter_applet(struct card_channel *ch, const struct card_app *app) {
+/* An application begins anew whether or not it was selected before: sessions and lists are gone. */
+static void enter_app(struct card_channel *ch, struct card_app *app) {
     card_channel_leave_app(ch);
     ch->df = fs_mf();
     ch->ef = NULL;
@@ -88,9 +90,45 @@ static uint16_t terminate(struct cmd *cmd, bool is_current) {
 static bool open_implicitly(struct card *card, struct cmd *cmd, int app) {
     if (cmd->ch)
         return true;
-    if (app > 0 && card->apps[app - 1].profile.select_opens_channel)
+    if (app > 0 && card->apps[app - 1]->kind == CARD_APP_SAFE &&
+        card->apps[app - 1]->profile.select_opens_channel)
         cmd->ch = card_channel_open(card, cmd->cla.channel);
     return cmd->ch != NULL;
+}
+
+/* spec: GPCS 11.9.3 FCI with the AID and the longest command the domain takes. Older hosts know the
+ * issuer domain by another name; without any it is what an empty AID selects. */
+static uint16_t select_domain(struct cmd *cmd, struct card_app *domain) {
+    struct tb_buf *out = cmd->out;
+
+    if (!(cmd->a.p2 & 0x08)) {
+        size_t fci, proprietary;
+
+        if (!card_out_room(cmd, FCP_MAX))
+            return TB_SW_NO_SPACE;
+        fci = tb_tlv_open(out, 0x6F);
+        tb_put_tlv(out, 0x84, card_app_aid(domain));
+        proprietary = tb_tlv_open(out, 0xA5);
+        tb_put_tlv_u8(out, 0x9F65, 0xFF);
+        tb_tlv_close(out, proprietary);
+        tb_tlv_close(out, fci);
+    }
+    enter_app(cmd->ch, domain);
+    return TB_SW_OK;
+}
+
+/* As card_aid_find(), and the issuer domain under its other names. */
+static int find_app(const struct card *card, struct tb_span prefix, int start) {
+    static const uint8_t *const alias = gp_issuer_alias;
+    int app = card_aid_find(card, prefix, start);
+
+    if (app >= 0 || start > 0 || prefix.n > sizeof gp_issuer_alias ||
+        (prefix.n > 0 && memcmp(prefix.p, alias, prefix.n) != 0))
+        return app;
+    for (size_t i = 0; i < card->apps_n; i++)
+        if (card->apps[i] == card_registry_issuer(card))
+            return (int)i + 1;
+    return app;
 }
 
 static uint16_t select_aid(struct card *card, struct cmd *cmd) {
@@ -98,7 +136,7 @@ static uint16_t select_aid(struct card *card, struct cmd *cmd) {
 
     if (cmd->a.p2 & 0x91) /* bits without meaning, last and previous occurrence */
         return TB_SW_P1P2;
-    app = card_aid_find(card, cmd->a.data, cmd->a.p2 & 0x02 ? now + 1 : 0);
+    app = find_app(card, cmd->a.data, cmd->a.p2 & 0x02 ? now + 1 : 0);
     if (app < 0)
         return cmd->ch ? TB_SW_NOT_FOUND : TB_SW_CHANNEL;
     if ((cmd->a.p2 & 0x60) == 0x40)
@@ -109,7 +147,9 @@ static uint16_t select_aid(struct card *card, struct cmd *cmd) {
         return TB_SW_CHANNEL;
     if (app == 0)
         return select_usim(card, cmd);
-    enter_applet(cmd->ch, &card->apps[app - 1]);
+    if (card->apps[app - 1]->kind == CARD_APP_DOMAIN)
+        return select_domain(cmd, card->apps[app - 1]);
+    enter_app(cmd->ch, card->apps[app - 1]);
     return TB_SW_OK; /* all traces: bare 9000, no FCI */
 }
 

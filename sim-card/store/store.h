@@ -7,6 +7,7 @@
 
 enum {
     CARD_REC_APPLET = 'A',   /* A seq16: an AID, its instance and profile */
+    CARD_REC_KEYSET = 'D',   /* D seq16 version: keys of a security domain and their counters */
     CARD_REC_FILE = 'F',     /* F df16 fid16: content of a file that differs from its default */
     CARD_REC_IDENTITY = 'I', /* I */
     CARD_REC_AKA = 'K',      /* K: the USIM's key and sequence numbers */

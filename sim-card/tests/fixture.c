@@ -229,6 +229,23 @@ static void applets(struct card_nvm *nvm, const char *knobs) {
     }
 }
 
+static const uint8_t fx_gp_key[] = {0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47,
+                                    0x48, 0x49, 0x4A, 0x4B, 0x4C, 0x4D, 0x4E, 0x4F};
+
+/* An issuer domain with the keys that everybody uses for tests. */
+static void domains(struct card_nvm *nvm) {
+    static const uint8_t aid[] = {0xA0, 0x00, 0x00, 0x01, 0x51, 0x00, 0x00, 0x00};
+    const struct tb_span key = tb_span(fx_gp_key, sizeof fx_gp_key);
+    const struct card_app_spec issuer = {.aid = tb_span(aid, sizeof aid)};
+    const struct card_keys_spec keys = {.version = 0x30, .keys = {key, key, key}};
+    int r = card_perso_app(nvm, &issuer);
+
+    if (r == 0)
+        r = card_perso_keys(nvm, issuer.aid, 0, &keys);
+    assert(r == 0);
+    (void)r;
+}
+
 /* Test set 1 of TS 35.208. */
 static const uint8_t fx_k[] = {0x46, 0x5B, 0x5C, 0xE8, 0xB1, 0x99, 0xB4, 0x9F,
                                0xAA, 0x5F, 0x0A, 0x2E, 0xE2, 0x38, 0xA6, 0xBC};
@@ -250,6 +267,7 @@ void fx_personalise(struct card_nvm *nvm, const char *knobs) {
     assert(r == 0);
     (void)r;
     applets(nvm, knobs);
+    domains(nvm);
     keys(nvm);
     others(nvm);
 }
@@ -323,7 +341,8 @@ bool fx_is_secret(struct tb_span data) {
     static const uint8_t psk[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
     return contains(data, fx_scalar, 16) || contains(data, fx_scalar + 16, 16) ||
-           contains(data, psk, sizeof psk) || contains(data, fx_aes, sizeof fx_aes) ||
+           contains(data, psk, sizeof psk) || contains(data, fx_k, sizeof fx_k) ||
+           contains(data, fx_gp_key, sizeof fx_gp_key) || contains(data, fx_aes, sizeof fx_aes) ||
            contains(data, fx_rsa_pkcs1 + PRIVATE_EXPONENT, 16) ||
            contains(data, fx_rsa_pkcs1 + PRIME, 16);
 }

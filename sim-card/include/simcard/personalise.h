@@ -86,6 +86,36 @@ int card_perso_pin(struct card_nvm *nvm,
                    const struct card_pin_spec *spec) TB_CHECKED; /* replaces */
 int card_perso_applet(struct card_nvm *nvm, struct tb_span aid, uint8_t instance,
                       const struct card_profile *profile) TB_CHECKED;
+
+/* An entry of the GlobalPlatform registry: an applet when profile is given, else a security domain.
+ * domain: AID of the security domain it belongs to, which exists; empty: the issuer's, or for a
+ * domain: it is the issuer domain itself, of the platform or of a profile. placement: number of the
+ * profile it comes and goes with, 0: the platform, which survives every change of profile.
+ * TB_ERANGE, TB_ESTATE when the AID is taken in that place, TB_ENOTFOUND without such a domain,
+ * TB_ESPACE. */
+struct card_app_spec {
+    struct tb_span aid, domain;
+    uint8_t instance;                   /* applet: its set of objects */
+    const struct card_profile *profile; /* applet */
+    bool authorized;         /* domain: may manage content itself (authorized management) */
+    uint8_t placement, life; /* life 0: selectable */
+    struct tb_span tar;      /* 3 bytes: reached over the air; empty: not */
+    uint8_t msl;             /* SPI1 that is asked for at least */
+};
+int card_perso_app(struct card_nvm *nvm, const struct card_app_spec *spec) TB_CHECKED;
+
+/* Keys of a security domain; replaces those of that version (1..7F). Versions 1..0F are for SCP80
+ * (KIc, KID, KIK), others for SCP03 (ENC, MAC, DEK). All of one length: AES 16, 24 or 32 bytes, DES
+ * 16 or 24. counter: the highest value that has been used. */
+struct card_keys_spec {
+    uint8_t version;
+    bool des;
+    struct tb_span keys[3];
+    uint64_t counter;
+};
+int card_perso_keys(struct card_nvm *nvm, struct tb_span domain, uint8_t placement,
+                    const struct card_keys_spec *spec) TB_CHECKED;
+
 int card_perso_object(struct card_nvm *nvm, uint8_t instance,
                       const struct card_object_spec *spec) TB_CHECKED;
 
