@@ -15,7 +15,7 @@
 #include "tb/config.h"
 #include "tb/log.h"
 
-enum { EXIT_USAGE = 2, LONG_ONLY = 0x1000, MAX_OPTS = 128 };
+enum { EXIT_USAGE = 2, LONG_ONLY = 0x1000 };
 
 #define COMMON(member) offsetof(struct tb_cli_common, member)
 
@@ -37,24 +37,6 @@ const struct tb_opt tb_common_opts[] = {
     {"ready-fd", 0, "N", "Write one JSON line to descriptor N when ready, then close it",
      TB_OPT_UINT, COMMON(ready_fd), NULL},
     {0},
-};
-
-/* An option as found on the command line, applied after the file. */
-struct given {
-    const struct tb_opt *opt;
-    const char *value; /* NULL for a flag */
-};
-
-struct parse {
-    const struct tb_cli *cli;
-    const struct tb_opt *opts[MAX_OPTS]; /* ours, then the common ones */
-    unsigned n_opts;
-    struct given *given;
-    size_t n_given;
-    const struct tb_opt *replaced[MAX_OPTS]; /* lists that this source has begun */
-    unsigned n_replaced;
-    char *out;
-    struct tb_strv args;
 };
 
 bool tb_opt_in_file(const struct tb_opt *o) {
@@ -101,8 +83,7 @@ static const char *parse_flag(const char *text, bool *ret) {
     return "yes or no is wanted";
 }
 
-/* Stores one value; NULL, or what is wrong with it. */
-static const char *apply(struct parse *p, const struct tb_opt *o, const char *text) {
+const char *tb_cli_apply(struct tb_cli_parse *p, const struct tb_opt *o, const char *text) {
     char *at = p->out + o->offset, **s = (char **)(void *)at;
     struct tb_strv *list = (struct tb_strv *)(void *)at;
     unsigned i;
@@ -131,7 +112,7 @@ static const char *apply(struct parse *p, const struct tb_opt *o, const char *te
 }
 
 static int on_option(int key, char *arg, struct argp_state *state) {
-    struct parse *p = state->input;
+    struct tb_cli_parse *p = state->input;
 
     if (key == ARGP_KEY_ARGS) {
         p->args.v = state->argv + state->next;
@@ -146,14 +127,14 @@ static int on_option(int key, char *arg, struct argp_state *state) {
         if (key != (p->opts[i]->key ? p->opts[i]->key : LONG_ONLY + (int)i))
             continue;
         p->given = tb_xrealloc(p->given, (p->n_given + 1) * sizeof *p->given);
-        p->given[p->n_given++] = (struct given){p->opts[i], arg};
+        p->given[p->n_given++] = (struct tb_cli_given){p->opts[i], arg};
         return 0;
     }
     return ARGP_ERR_UNKNOWN;
 }
 
 /* Fills argp's table; texts with a default are made and kept in docs[]. */
-static void fill_argp(const struct parse *p, struct argp_option *ao, char **docs) {
+static void fill_argp(const struct tb_cli_parse *p, struct argp_option *ao, char **docs) {
     unsigned n = 0;
 
     for (unsigned i = 0; i < p->n_opts; i++) {
@@ -173,10 +154,10 @@ static void fill_argp(const struct parse *p, struct argp_option *ao, char **docs
     }
 }
 
-static void parse_command_line(struct parse *p, int argc, char **argv) {
+static void parse_command_line(struct tb_cli_parse *p, int argc, char **argv) {
     static char version[128];
-    struct argp_option ao[MAX_OPTS + 2] = {0};
-    char *docs[MAX_OPTS] = {0};
+    struct argp_option ao[TB_CLI_MAX + 2] = {0};
+    char *docs[TB_CLI_MAX] = {0};
     const struct argp argp = {
         .options = ao, .parser = on_option, .args_doc = p->cli->args_doc, .doc = p->cli->doc};
 
@@ -190,67 +171,70 @@ static void parse_command_line(struct parse *p, int argc, char **argv) {
         free(docs[i]);
 }
 
-static const struct tb_opt *find(const struct parse *p, const char *name) {
-    for (unsigned i = 0; i < p->n_opts; i++)
-        if (strcmp(p->opts[i]->name, name) == 0 && tb_opt_in_file(p->opts[i]))
-            return p->opts[i];
-    return NULL;
-}
-
-static const char *nearest_option(const struct parse *p, const char *name) {
-    const char *names[MAX_OPTS + 1];
+const struct tb_opt *tb_cli_find(const struct tb_cli_parse *p, const char *name, const char *file,
+                                 int line, struct tb_error *e) {
+    const char *names[TB_CLI_MAX + 1], *near;
     unsigned n = 0;
 
-    for (unsigned i = 0; i < p->n_opts; i++)
-        if (tb_opt_in_file(p->opts[i]))
-            names[n++] = p->opts[i]->name;
+    for (unsigned i = 0; i < p->n_opts; i++) {
+        if (!tb_opt_in_file(p->opts[i]))
+            continue;
+        if (strcmp(p->opts[i]->name, name) == 0)
+            return p->opts[i];
+        names[n++] = p->opts[i]->name;
+    }
     names[n] = NULL;
-    return tb_nearest(name, names);
+    near = tb_nearest(name, names);
+    (void)tb_error_set(e, TB_ENOTFOUND, file, line, "unknown option '%.100s'%s%s%s", name,
+                       near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return NULL;
 }
 
 static int on_file_entry(const struct tb_config_entry *entry, const char *file, struct tb_error *e,
                          void *user) {
-    struct parse *p = user;
+    struct tb_cli_parse *p = user;
     const struct tb_opt *o;
-    const char *wrong, *near;
+    const char *wrong;
 
-    if (!entry->key)
+    if (!entry->key && !p->sections)
         return tb_error_set(e, TB_EPARSE, file, entry->line,
                             "unexpected section [%s]: this file has none", entry->section);
-    o = find(p, entry->key);
-    if (!o) {
-        near = nearest_option(p, entry->key);
-        return tb_error_set(e, TB_ENOTFOUND, file, entry->line, "unknown option '%.100s'%s%s%s",
-                            entry->key, near ? ": did you mean '" : "", near ? near : "",
-                            near ? "'?" : "");
-    }
-    wrong = apply(p, o, entry->value);
+    if (!entry->key)
+        return tb_cli_begin_section(p, entry->section, file, entry->line, e);
+    o = tb_cli_find(p, entry->key, file, entry->line, e);
+    if (!o)
+        return TB_ENOTFOUND;
+    if (entry->section[0] && tb_cli_outside_only(p, o))
+        return tb_error_set(e, TB_ERANGE, file, entry->line,
+                            "%s is for the program as a whole: it stands before the first section",
+                            o->name);
+    wrong = tb_cli_apply(p, o, entry->value);
     if (wrong)
         return tb_error_set(e, TB_ERANGE, file, entry->line, "%s = %.100s: %s", entry->key,
                             entry->value, wrong);
     return 0;
 }
 
-static void usage_error(const struct parse *p, const char *text) {
+static void usage_error(const struct tb_cli_parse *p, const char *text) {
     fprintf(stderr, "%s: %s\n", p->cli->program, text);
     fprintf(stderr, "Try '%s --help' for more information.\n", p->cli->program);
     exit(EXIT_USAGE);
 }
 
-static void apply_defaults(struct parse *p) {
+static void apply_defaults(struct tb_cli_parse *p) {
     ((struct tb_cli_common *)(void *)p->out)->ready_fd = UINT_MAX;
     for (unsigned i = 0; i < p->n_opts; i++) {
         const char *wrong;
 
         if (!p->opts[i]->fallback)
             continue;
-        wrong = apply(p, p->opts[i], p->opts[i]->fallback);
+        wrong = tb_cli_apply(p, p->opts[i], p->opts[i]->fallback);
         if (wrong) /* a mistake in the program's table */
             usage_error(p, wrong);
     }
 }
 
-static void apply_file(struct parse *p) {
+static void apply_file(struct tb_cli_parse *p) {
     const char *file = NULL;
     struct tb_error e = {0};
 
@@ -267,11 +251,12 @@ static void apply_file(struct parse *p) {
     exit(EXIT_USAGE);
 }
 
-static void apply_given(struct parse *p) {
+static void apply_given_to(struct tb_cli_parse *p, void *out) {
+    p->out = out;
     p->n_replaced = 0;
     for (size_t i = 0; i < p->n_given; i++) {
-        const struct given *g = &p->given[i];
-        const char *wrong = apply(p, g->opt, g->value ? g->value : "yes");
+        const struct tb_cli_given *g = &p->given[i];
+        const char *wrong = tb_cli_apply(p, g->opt, g->value ? g->value : "yes");
         char text[512];
 
         if (!wrong)
@@ -282,7 +267,7 @@ static void apply_given(struct parse *p) {
 }
 
 /* Whoever waits on the other end would wait for ever. */
-static void check_ready_fd(const struct parse *p, const struct tb_cli_common *common) {
+static void check_ready_fd(const struct tb_cli_parse *p, const struct tb_cli_common *common) {
     char text[64];
 
     if (common->ready_fd == UINT_MAX || fcntl((int)common->ready_fd, F_GETFD) >= 0)
@@ -291,7 +276,7 @@ static void check_ready_fd(const struct parse *p, const struct tb_cli_common *co
     usage_error(p, text);
 }
 
-static void set_up_log(const struct parse *p, const struct tb_cli_common *common) {
+static void set_up_log(const struct tb_cli_parse *p, const struct tb_cli_common *common) {
     struct tb_error e;
 
     if (strcmp(common->log_format, "text") != 0 && strcmp(common->log_format, "json") != 0)
@@ -300,29 +285,37 @@ static void set_up_log(const struct parse *p, const struct tb_cli_common *common
         usage_error(p, e.message);
 }
 
-void tb_cli_parse(const struct tb_cli *cli, int argc, char **argv, void *out,
-                  struct tb_strv *ret_args) {
-    struct parse p = {.cli = cli, .out = out};
+void tb_cli_begin(struct tb_cli_parse *p, const struct tb_cli *cli, void *out) {
     const struct tb_opt *const tables[] = {cli->opts, tb_common_opts};
-    struct tb_cli_common *common = out;
 
+    *p = (struct tb_cli_parse){.cli = cli, .out = out};
     for (unsigned t = 0; t < 2; t++)
         for (const struct tb_opt *o = tables[t]; o->name; o++)
-            if (p.n_opts < MAX_OPTS)
-                p.opts[p.n_opts++] = o;
-    parse_command_line(&p, argc, argv);
-    apply_defaults(&p);
-    apply_file(&p);
-    apply_given(&p);
-    free(p.given);
-    set_up_log(&p, common);
-    check_ready_fd(&p, common);
-    if (common->print_config)
-        tb_cli_print_config(cli, out);
-    if (common->print_config || common->check_config) {
-        tb_cli_done(cli, out);
-        exit(EXIT_SUCCESS);
-    }
+            if (p->n_opts < TB_CLI_MAX)
+                p->opts[p->n_opts++] = o;
+}
+
+void tb_cli_run(struct tb_cli_parse *p, int argc, char **argv) {
+    void *out = p->out;
+
+    parse_command_line(p, argc, argv);
+    apply_defaults(p);
+    apply_file(p);
+    for (size_t i = 0; p->sections && i < p->sections->n; i++)
+        apply_given_to(p, p->sections->v[i].out);
+    apply_given_to(p, out);
+    free(p->given);
+    set_up_log(p, out);
+    check_ready_fd(p, out);
+}
+
+void tb_cli_parse(const struct tb_cli *cli, int argc, char **argv, void *out,
+                  struct tb_strv *ret_args) {
+    struct tb_cli_parse p;
+
+    tb_cli_begin(&p, cli, out);
+    tb_cli_run(&p, argc, argv);
+    tb_cli_answer(cli, out, NULL);
     if (ret_args)
         *ret_args = p.args;
 }

@@ -68,3 +68,39 @@ void tb_cli_print_config(const struct tb_cli *cli, const void *values) {
             if (tb_opt_in_file(o))
                 print_option(o, (const char *)values + o->offset);
 }
+
+static bool same_list(const struct tb_strv *a, const struct tb_strv *b) {
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (strcmp(a->v[i], b->v[i]) != 0)
+            return false;
+    return true;
+}
+
+static bool same(const struct tb_opt *o, const char *a, const char *b) {
+    char *const *s = (char *const *)(const void *)a, *const *t = (char *const *)(const void *)b;
+
+    switch (o->kind) {
+    case TB_OPT_STRING:
+        return *s && *t ? strcmp(*s, *t) == 0 : *s == *t;
+    case TB_OPT_LIST:
+        return same_list((const struct tb_strv *)(const void *)a,
+                         (const struct tb_strv *)(const void *)b);
+    case TB_OPT_UINT:
+        return memcmp(a, b, sizeof(unsigned)) == 0;
+    case TB_OPT_FLAG:
+        return memcmp(a, b, sizeof(bool)) == 0;
+    }
+    return false;
+}
+
+void tb_cli_print_section(const struct tb_cli *cli, const struct tb_cli_section *s,
+                          const void *base) {
+    const char *mine = s->out, *theirs = base;
+
+    printf("\n[%s]\n", s->name);
+    for (const struct tb_opt *o = cli->opts; o->name; o++)
+        if (tb_opt_in_file(o) && !same(o, mine + o->offset, theirs + o->offset))
+            print_option(o, mine + o->offset);
+}
