@@ -8,6 +8,7 @@
 
 /* Platform */
 #define MBEDTLS_HAVE_ASM
+#define MBEDTLS_ECP_NIST_OPTIM /* as in the default configuration: reduction made for P-256, three times as fast */
 #define MBEDTLS_HAVE_TIME
 #define MBEDTLS_HAVE_TIME_DATE
 #define MBEDTLS_PLATFORM_C
