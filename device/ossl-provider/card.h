@@ -91,9 +91,9 @@ bool isp_card_generate(struct isp_provider *prov, const struct isp_slot *slot,
 bool isp_card_agree(struct isp_provider *prov, const struct isp_slot *slot,
                     const struct iotsafe_ref *private_key, const uint8_t point[65],
                     uint8_t ret_secret[32]);
-/* 1: good, 0: bad, -1: an error was raised. point is on P-256. */
-int isp_card_verify(struct isp_provider *prov, const uint8_t point[65], const uint8_t digest[32],
-                    const uint8_t raw[64]);
+/* Bad signatures raise no error, failures do. point is on P-256. */
+bool isp_card_verify(struct isp_provider *prov, const uint8_t point[65], const uint8_t digest[32],
+                     const uint8_t raw[64]);
 /* ecdhe: 32 bytes, NULL for a plain pre-shared key. */
 bool isp_card_prf(struct isp_provider *prov, const struct isp_uri *psk, const uint8_t *ecdhe,
                   const uint8_t *label_seed, size_t label_seed_len, uint8_t *out, size_t n);

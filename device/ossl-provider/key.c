@@ -220,9 +220,9 @@ int isp_key_hand_over(struct isp_key *key, OSSL_CALLBACK *cb, void *arg) {
 
 /* ---- use ---- */
 
-static int soft_verify(const struct isp_key *key, struct tb_span digest, struct tb_span sig) {
+static bool soft_verify(const struct isp_key *key, struct tb_span digest, struct tb_span sig) {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(key->prov->soft, key->pub, NULL);
-    int ok;
+    bool ok;
 
     ok = ctx && EVP_PKEY_verify_init(ctx) > 0 &&
          EVP_PKEY_verify(ctx, sig.p, sig.n, digest.p, digest.n) > 0;
@@ -239,14 +239,14 @@ static void fit_digest(struct tb_span digest, uint8_t ret[32]) {
     memcpy(ret + 32 - n, digest.p, n);
 }
 
-int isp_key_verify(const struct isp_key *key, struct tb_span digest, struct tb_span sig) {
+bool isp_key_verify(const struct isp_key *key, struct tb_span digest, struct tb_span sig) {
     uint8_t leftmost[32], room[64];
     struct tb_buf raw = TB_BUF(room);
 
     if (key->kind != ISP_PEER || !key->has_point || !(key->prov->card.offload & ISP_VERIFY))
         return soft_verify(key, digest, sig);
     if (tb_ecdsa_der_to_raw(sig, 32, &raw) < 0) /* no signature is a bad one */
-        return 0;
+        return false;
     fit_digest(digest, leftmost);
     return isp_card_verify(key->prov, key->point, leftmost, room);
 }
@@ -307,7 +307,7 @@ bool isp_key_sign(struct isp_key *key, struct tb_span digest, struct tb_buf *out
      * key is enough. */
     if (key->from_ref && !atomic_load(&key->checked)) {
         struct tb_span sig = tb_span_sub(tb_buf_span(out), before, out->n);
-        int good;
+        bool good;
 
         ERR_set_mark();
         good = soft_verify(key, tb_span(leftmost, sizeof leftmost), sig);

@@ -132,8 +132,8 @@ static int op_verify(struct iotsafe *c, const struct isp_op *op) {
                              op->in2, 64);
 }
 
-int isp_card_verify(struct isp_provider *prov, const uint8_t point[65], const uint8_t digest[32],
-                    const uint8_t raw[64]) {
+bool isp_card_verify(struct isp_provider *prov, const uint8_t point[65], const uint8_t digest[32],
+                     const uint8_t raw[64]) {
     struct iotsafe_ref slot;
     uint8_t key[65];
     const struct isp_op op = {.name = "VERIFY SIGNATURE",
@@ -143,13 +143,9 @@ int isp_card_verify(struct isp_provider *prov, const uint8_t point[65], const ui
                               .in2 = raw,
                               .out = key,
                               .verdict = true};
-    int r;
 
     memcpy(key, point, sizeof key);
-    if (!isp_slot_verifier(prov, &slot))
-        return -1;
-    r = isp_card_run(prov, &op);
-    return r == 0 ? 1 : r == IOTSAFE_E_SIGNATURE ? 0 : -1;
+    return isp_slot_verifier(prov, &slot) && isp_card_run(prov, &op) == 0;
 }
 
 /* ---- pre-shared keys ---- */

@@ -94,28 +94,36 @@ static const OSSL_ALGORITHM *query_operation(void *provctx, int operation, int *
 /* libssl 3.0 takes a group only from the provider whose key management it gets for the group's
  * algorithm. With ecdhe that is us, so the default provider's groups on EC curves are gone, and
  * what programs call P-256 is this one. The algorithm has to be EC: a TLS 1.2 client looks at the
- * name. */
+ * name. The larger curves are there for programs that list them; their keys are made in software.
+ */
 struct group {
     unsigned id, secbits;
     int min_tls, max_tls, min_dtls, max_dtls;
 };
 static const struct group p256 = {0x0017, 128, TLS1_VERSION, 0, DTLS1_VERSION, 0};
+static const struct group p384 = {0x0018, 192, TLS1_VERSION, 0, DTLS1_VERSION, 0};
+static const struct group p521 = {0x0019, 256, TLS1_VERSION, 0, DTLS1_VERSION, 0};
 
-#define GROUP(name)                                                                                \
+#define TEXT(key, text) OSSL_PARAM_utf8_string(key, ISP_UNCONST(text), sizeof(text))
+#define GROUP(name, internal, g)                                                                   \
     {                                                                                              \
-        OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, ISP_UNCONST((name)), sizeof(name)), \
-            OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL,                        \
-                                   ISP_UNCONST(ISP_TLS_P256), sizeof ISP_TLS_P256),                \
-            OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, ISP_UNCONST("EC"), sizeof "EC"), \
-            OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_ID, ISP_UNCONST(&p256.id)),                  \
-            OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, ISP_UNCONST(&p256.secbits)),  \
-            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, ISP_UNCONST(&p256.min_tls)),         \
-            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, ISP_UNCONST(&p256.max_tls)),         \
-            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, ISP_UNCONST(&p256.min_dtls)),       \
-            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, ISP_UNCONST(&p256.max_dtls)),       \
+        TEXT(OSSL_CAPABILITY_TLS_GROUP_NAME, name),                                                \
+            TEXT(OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL, internal),                               \
+            TEXT(OSSL_CAPABILITY_TLS_GROUP_ALG, "EC"),                                             \
+            OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_ID, ISP_UNCONST(&(g).id)),                   \
+            OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, ISP_UNCONST(&(g).secbits)),   \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, ISP_UNCONST(&(g).min_tls)),          \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, ISP_UNCONST(&(g).max_tls)),          \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, ISP_UNCONST(&(g).min_dtls)),        \
+            OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, ISP_UNCONST(&(g).max_dtls)),        \
             OSSL_PARAM_END                                                                         \
     }
-static const OSSL_PARAM groups[][10] = {GROUP("secp256r1"), GROUP("P-256"), GROUP("prime256v1")};
+static const OSSL_PARAM groups[][10] = {
+    GROUP("secp256r1", ISP_TLS_P256, p256),  GROUP("P-256", ISP_TLS_P256, p256),
+    GROUP("prime256v1", ISP_TLS_P256, p256), GROUP("secp384r1", "secp384r1", p384),
+    GROUP("P-384", "secp384r1", p384),       GROUP("secp521r1", "secp521r1", p521),
+    GROUP("P-521", "secp521r1", p521),
+};
 
 static int get_capabilities(void *provctx, const char *capability, OSSL_CALLBACK *cb, void *arg) {
     const struct isp_provider *prov = provctx;

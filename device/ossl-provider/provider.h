@@ -122,8 +122,9 @@ void isp_key_free(struct isp_key *key); /* NULL is a no-op */
  * room for isp_key_max_signature(). */
 bool isp_key_sign(struct isp_key *key, struct tb_span digest, struct tb_buf *out);
 size_t isp_key_max_signature(const struct isp_key *key);
-/* 1 good, 0 bad, -1 with an error raised. By the card when it verifies for everybody. */
-int isp_key_verify(const struct isp_key *key, struct tb_span digest, struct tb_span sig);
+/* True for a good signature and nothing else. By the card when it verifies for everybody; when that
+ * fails an error is raised. */
+bool isp_key_verify(const struct isp_key *key, struct tb_span digest, struct tb_span sig);
 /* Shared secret of an ephemeral key with a peer's; its container is free then. */
 bool isp_key_agree(struct isp_key *key, const struct isp_key *peer, uint8_t ret_secret[32]);
 

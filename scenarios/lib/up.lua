@@ -25,10 +25,12 @@ if sim.certificate then
   kit.tool("keyref", "iotsafe-keyref", { "--id", sim.key_id, "--cert", cert, "--out", key })
 end
 
--- The provider's own commented example is what the bed uses.
+-- The provider's own commented examples are what the bed uses.
 local values = { ISP_MODULE = settings.module, ISP_TRANSPORT = "at:" .. dev.modem_ready.at.unix }
-local example = tb.read(tb.data("openssl.cnf.in"))
-local conf = write("openssl.cnf", (example:gsub("@([A-Z_]+)@", values)))
+local function configure(name)
+  return write(name, (tb.read(tb.data(name .. ".in")):gsub("@([A-Z_]+)@", values)))
+end
+local conf = configure "openssl.cnf"
 
 -- For a shell.
 local function quoted(text)
@@ -44,7 +46,7 @@ local bed_json = {
     device = tb.sock(dev.name .. ".ctl"), hub = tb.sock("hub.ctl"),
   },
   hub = { mqtts = cloud.ready.mqtts },
-  openssl_conf = conf, key_ref = key, client_cert = cert, ca = cloud.state .. "/ca/device.crt",
+  openssl_conf = conf, openssl_offload_conf = configure "openssl-offload.cnf", key_ref = key, client_cert = cert, ca = cloud.state .. "/ca/device.crt",
   device_id = dev.id, run_dir = tb.path("x"):sub(1, -3),
 }
 tb.write(tb.path("bed.json"), tb.encode(bed_json))

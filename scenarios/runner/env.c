@@ -40,7 +40,8 @@ char *scn_data_path(const char *rel, char *dst, size_t cap) {
         const char *name, *source;
     } places[] = {{"scenarios", "scenarios"},
                   {"profiles", "sim-card/profiles"},
-                  {"openssl.cnf.in", "device/ossl-provider/openssl.cnf.in"}};
+                  {"openssl.cnf.in", "device/ossl-provider/openssl.cnf.in"},
+                  {"openssl-offload.cnf.in", "device/ossl-provider/openssl-offload.cnf.in"}};
     const char *source = getenv("TESTBED_SOURCE");
     char share[SCN_PATH];
 

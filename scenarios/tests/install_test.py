@@ -32,11 +32,13 @@ class Installed(tbtest.Case):
             self.assertIn(name, programs)
             self.assertIn(name, self.run_it(self.prefix + "/bin/" + name, "--version"))
         share = self.prefix + "/share/iotsafe-testbed"
-        with open(share + "/openssl.cnf") as f:
-            conf = f.read()
-        module = [line.partition("=")[2].strip() for line in conf.splitlines() if line.startswith("module")]
-        self.assertEqual([os.path.exists(m) for m in module], [True], conf)
-        self.assertTrue(module[0].startswith(self.prefix))
+        for name in ("openssl.cnf", "openssl-offload.cnf"):
+            with open(share + "/" + name) as f:
+                conf = f.read()
+            module = [line.partition("=")[2].strip() for line in conf.splitlines() if line.startswith("module")]
+            self.assertEqual([os.path.exists(m) for m in module], [True], conf)
+            self.assertTrue(module[0].startswith(self.prefix))
+        self.assertTrue(os.path.exists(self.prefix + "/share/man/man7/iotsafe-provider.7"))
         self.assertTrue(os.path.exists(share + "/profiles/factory.card"))
         self.assertFalse([f for f in os.listdir(share + "/scenarios") if not f[0].isdigit()])
 

@@ -43,9 +43,89 @@ static void release(void *user, struct iotsafe *client, int result) {
     bed->last_result = result;
 }
 
+static int know_slots(struct isp_bed *bed, char *err, size_t cap) {
+    struct iotsafe *c;
+    int r;
+
+    if (bed->slots_known)
+        return 0;
+    r = acquire(bed, NULL, "", &c, err, cap);
+    if (r == 0) {
+        r = iotsafe_slots_discover(c, &bed->slots);
+        release(bed, c, r);
+    }
+    bed->slots_known = r == 0;
+    if (r < 0)
+        snprintf(err, cap, "GET DATA: %s", iotsafe_strerror(r));
+    return r;
+}
+
+static int slot_take(void *user, struct isp_slot *ret, char *err, size_t cap) {
+    struct isp_bed *bed = user;
+    int r = know_slots(bed, err, cap);
+
+    if (r == 0 && !iotsafe_slots_peer(&bed->slots))
+        r = IOTSAFE_E_UNSUPPORTED;
+    if (r == 0)
+        r = iotsafe_slots_take(&bed->slots, &ret->own);
+    if (r < 0) {
+        snprintf(err, cap, "containers: %s", iotsafe_strerror(r));
+        return r;
+    }
+    ret->peer = *iotsafe_slots_peer(&bed->slots);
+    ret->card = bed;
+    return 0;
+}
+
+static void slot_put(void *user, const struct isp_slot *slot) {
+    struct isp_bed *bed = user;
+
+    assert(slot->card == bed);
+    iotsafe_slots_put(&bed->slots, &slot->own);
+}
+
+static int verifier(void *user, struct iotsafe_ref *ret, char *err, size_t cap) {
+    struct isp_bed *bed = user;
+    int r = know_slots(bed, err, cap);
+
+    if (r == 0 && !iotsafe_slots_verifier(&bed->slots)) {
+        snprintf(err, cap, "no container");
+        r = IOTSAFE_E_UNSUPPORTED;
+    }
+    if (r == 0)
+        *ret = *iotsafe_slots_verifier(&bed->slots);
+    return r;
+}
+
+static int random_bytes(void *user, uint8_t *buf, size_t n, char *err, size_t cap) {
+    struct isp_bed *bed = user;
+    struct iotsafe *c;
+    int r = acquire(bed, NULL, "", &c, err, cap);
+
+    bed->seeds++;
+    if (r == 0) {
+        r = iotsafe_random(c, buf, n);
+        release(bed, c, r);
+    }
+    if (r < 0)
+        snprintf(err, cap, "%s", iotsafe_strerror(r));
+    return r;
+}
+
 struct isp_bed *isp_bed_new(void) {
+    return isp_bed_new_offload(NULL);
+}
+
+struct isp_bed *isp_bed_new_offload(const char *tokens) {
     struct isp_bed *bed = calloc(1, sizeof *bed);
-    const struct isp_host host = {.acquire = acquire, .release = release, .user = bed};
+    const struct isp_host host = {.acquire = acquire,
+                                  .release = release,
+                                  .slot_take = slot_take,
+                                  .slot_put = slot_put,
+                                  .verifier = verifier,
+                                  .random = random_bytes,
+                                  .user = bed,
+                                  .offload = tokens};
     int ok;
 
     assert(bed);
@@ -58,6 +138,10 @@ struct isp_bed *isp_bed_new(void) {
     bed->def = OSSL_PROVIDER_load(bed->ctx, "default");
     bed->iot = OSSL_PROVIDER_load(bed->ctx, "iotsafe");
     assert(bed->def && bed->iot);
+    bed->offload = tokens;
+    if (tokens)
+        ok = EVP_set_default_properties(bed->ctx, "?iotsafe.offload=yes");
+    assert(ok);
     return bed;
 }
 
