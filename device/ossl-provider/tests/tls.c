@@ -130,13 +130,17 @@ static X509 *moved(OSSL_LIB_CTX *ctx, X509 *x) {
     return copy;
 }
 
+static long set_groups(SSL_CTX *c, const char *list) {
+    return SSL_CTX_ctrl(c, SSL_CTRL_SET_GROUPS_LIST, 0, (void *)(uintptr_t)(list ? list : "P-256"));
+}
+
 /* Of what the client allocates anything may fail. */
 static bool client(struct tls_pair *p, const struct tls_setup *setup) {
     SSL_CTX *c = p->client_ctx = context(setup->ctx, setup, false);
     X509 *ca, *cert;
     bool ok;
 
-    if (!c || !SSL_CTX_set1_groups_list(c, setup->groups ? setup->groups : "P-256"))
+    if (!c || !set_groups(c, setup->groups))
         return false;
     if (setup->psk) {
         SSL_CTX_set_psk_client_callback(c, psk_client);
@@ -161,7 +165,7 @@ static bool client(struct tls_pair *p, const struct tls_setup *setup) {
 static void server(struct tls_pair *p, const struct tls_setup *setup) {
     SSL_CTX *c = p->server_ctx = context(NULL, setup, true);
 
-    must(c && SSL_CTX_set1_groups_list(c, setup->server_groups ? setup->server_groups : "P-256"));
+    must(c && set_groups(c, setup->server_groups));
     SSL_CTX_set_num_tickets(c, 0);
     if (setup->server_prefers)
         SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE);
