@@ -2,35 +2,16 @@
 
 #include <MQTTAsync.h>
 #include <assert.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "mqtt_events.h"
 #include "tb/hex.h"
 
-enum {
-    QUEUE_MAX = 1024, /* messages that wait for the loop; then paho is told to keep them */
-    PAYLOAD_MAX = 1 << 20,
-};
-
-enum kind { CONNECTED, FAILED, ENDED, MESSAGE, DONE };
-
-struct event { /* from a thread of paho's to the loop */
-    struct event *next;
-    enum kind kind;
-    int value; /* CONNECTED: session present; FAILED: return code; DONE: status */
-    unsigned id;
-    size_t topic_n, payload_n;
-    char bytes[]; /* topic, payload; FAILED: text with NUL */
-};
-
-struct request { /* what paho is to acknowledge; guarded by the lock */
-    struct request *next;
-    struct dev_mqtt *m;
-    unsigned id;
-};
+enum { PAYLOAD_MAX = 1 << 20 };
+static const unsigned FOR_EVER = 0xFFFFFFFFU; /* session expiry interval, MQTT 5 3.1.2.11.2 */
 
 /* paho is made anew for each connection: the thread with which it reads sleeps up to a second when
  * it has no socket, and would keep a second connection waiting for that time; a thread just started
@@ -40,7 +21,6 @@ enum state { IDLE, CONNECTING, UP, TIDYING };
 struct dev_mqtt {
     MQTTAsync paho; /* NULL when idle */
     uv_loop_t *loop;
-    uv_async_t async;
     uv_work_t work;
     const struct dev_mqtt_ops *ops;
     void *user;
@@ -49,101 +29,47 @@ struct dev_mqtt {
     char token[DEV_MQTT_TOKEN + 1];
     enum state state; /* of the loop's thread */
     unsigned last_id;
-    pthread_mutex_t lock; /* guards the queue and the requests */
-    struct event *first, **last;
-    unsigned queued;
-    struct request *requests;
+    struct dev_mqtt_events events;
     void (*closed)(void *user);
 };
 
-/* ---- queue ---- */
-
-static struct event *event_new(enum kind kind, const void *topic, size_t topic_n,
-                               const void *payload, size_t payload_n) {
-    struct event *e = calloc(1, sizeof *e + topic_n + payload_n + 1);
-
-    if (!e)
-        abort();
-    e->kind = kind;
-    e->topic_n = topic_n;
-    e->payload_n = payload_n;
-    if (topic_n)
-        memcpy(e->bytes, topic, topic_n);
-    if (payload_n)
-        memcpy(e->bytes + topic_n, payload, payload_n);
-    return e;
-}
-
-/* False, and e is freed, when a message finds the queue full. */
-static bool push(struct dev_mqtt *m, struct event *e) {
-    bool taken;
-
-    pthread_mutex_lock(&m->lock);
-    taken = e->kind != MESSAGE || m->queued < QUEUE_MAX;
-    if (taken) {
-        *m->last = e;
-        m->last = &e->next;
-        m->queued++;
-    }
-    pthread_mutex_unlock(&m->lock);
-    if (taken)
-        uv_async_send(&m->async);
-    else
-        free(e);
-    return taken;
-}
-
-static struct event *pop_all(struct dev_mqtt *m) {
-    struct event *all;
-
-    pthread_mutex_lock(&m->lock);
-    all = m->first;
-    m->first = NULL;
-    m->last = &m->first;
-    m->queued = 0;
-    pthread_mutex_unlock(&m->lock);
-    return all;
-}
-
 static void tidy_up(struct dev_mqtt *m);
 
-static void deliver(struct dev_mqtt *m, const struct event *e) {
+static void deliver(struct dev_mqtt *m, const struct dev_mqtt_event *e) {
     const struct dev_mqtt_ops *ops = m->ops;
+    struct tb_span all = tb_span(e->bytes, e->topic_n + e->payload_n);
 
     switch (e->kind) {
-    case CONNECTED:
+    case DEV_MQTT_CONNECTED:
         if (m->state == CONNECTING) {
             m->state = UP;
-            ops->on_connected(e->value != 0, m->user);
+            ops->on_connected(e->status != 0, m->user);
         }
         break;
-    case FAILED:
+    case DEV_MQTT_FAILED:
         if (m->state == CONNECTING) {
             tidy_up(m);
-            ops->on_failed(e->value, e->bytes, m->user);
+            ops->on_failed(e->code, e->bytes, m->user);
         }
         break;
-    case ENDED:
+    case DEV_MQTT_ENDED:
         if (m->state == UP) {
             tidy_up(m);
-            ops->on_ended(m->user);
+            ops->on_ended(e->bytes, m->user);
         }
         break;
-    case MESSAGE:
-        ops->on_message(
-            tb_span(e->bytes, e->topic_n),
-            tb_span_sub(tb_span(e->bytes, e->topic_n + e->payload_n), e->topic_n, e->payload_n),
-            m->user);
+    case DEV_MQTT_MESSAGE:
+        ops->on_message(tb_span_sub(all, 0, e->topic_n), tb_span_sub(all, e->topic_n, e->payload_n),
+                        m->user);
         break;
-    case DONE:
-        ops->on_done(e->id, e->value, m->user);
+    case DEV_MQTT_DONE:
+        ops->on_done(e->id, e->status, e->code, e->bytes, m->user);
         break;
     }
 }
 
-static void on_async(uv_async_t *async) {
-    struct dev_mqtt *m = async->data;
-    struct event *e = pop_all(m), *next;
+static void deliver_all(struct dev_mqtt *m) {
+    struct dev_mqtt_event *e = dev_mqtt_events_take(&m->events), *next;
 
     for (; e; e = next) {
         next = e->next;
@@ -153,97 +79,9 @@ static void on_async(uv_async_t *async) {
     }
 }
 
-/* ---- called by paho's threads ---- */
-
-static void paho_connected(void *user, MQTTAsync_successData *data) {
-    struct event *e = event_new(CONNECTED, NULL, 0, NULL, 0);
-
-    e->value = data ? data->alt.connect.sessionPresent : 0;
-    push(user, e);
+static void on_async(uv_async_t *async) {
+    deliver_all(async->data);
 }
-
-static void paho_failed(void *user, MQTTAsync_failureData *data) {
-    static const char *const refused[] = {
-        "",
-        "protocol version not accepted",
-        "client identifier not accepted",
-        "server unavailable",
-        "bad user name or password",
-        "not authorised",
-    };
-    struct event *e;
-    char text[160];
-    int code = data ? data->code : 0;
-
-    /* positive codes are those of CONNACK, negative ones paho's own */
-    if (code > 0 && code < 6)
-        snprintf(text, sizeof text, "mqtt: CONNECT refused, return code %d (%s)", code,
-                 refused[code]);
-    else
-        snprintf(text, sizeof text, "mqtt: %s",
-                 data && data->message ? data->message : "connection ended before CONNACK");
-    e = event_new(FAILED, text, strlen(text), NULL, 0);
-    e->value = code > 0 ? code : 0;
-    push(user, e);
-}
-
-static void paho_ended(void *user, char *cause) {
-    (void)cause;
-    push(user, event_new(ENDED, NULL, 0, NULL, 0));
-}
-
-static void paho_disconnected(void *user, MQTTAsync_successData *data) {
-    (void)data;
-    push(user, event_new(ENDED, NULL, 0, NULL, 0));
-}
-
-static void paho_disconnect_failed(void *user, MQTTAsync_failureData *data) {
-    (void)data;
-    push(user, event_new(ENDED, NULL, 0, NULL, 0));
-}
-
-static int paho_message(void *user, char *topic, int topic_n, MQTTAsync_message *msg) {
-    size_t n = topic_n > 0 ? (size_t)topic_n : strlen(topic);
-
-    if (!push(user, event_new(MESSAGE, topic, n, msg->payload, (size_t)msg->payloadlen)))
-        return 0; /* paho keeps it and comes again */
-    MQTTAsync_freeMessage(&msg);
-    MQTTAsync_free(topic);
-    return 1;
-}
-
-static void give_back(struct dev_mqtt *m, struct request *r) {
-    struct request **at = &m->requests;
-
-    pthread_mutex_lock(&m->lock);
-    while (*at != r)
-        at = &(*at)->next;
-    *at = r->next;
-    pthread_mutex_unlock(&m->lock);
-    free(r);
-}
-
-static void finish(struct request *r, int status) {
-    struct event *e = event_new(DONE, NULL, 0, NULL, 0);
-    struct dev_mqtt *m = r->m;
-
-    e->id = r->id;
-    e->value = status;
-    give_back(m, r);
-    push(m, e);
-}
-
-static void paho_done(void *user, MQTTAsync_successData *data) {
-    (void)data;
-    finish(user, 0);
-}
-
-static void paho_not_done(void *user, MQTTAsync_failureData *data) {
-    (void)data;
-    finish(user, TB_ECLOSED);
-}
-
-/* ---- the loop's side ---- */
 
 struct dev_mqtt *dev_mqtt_new(uv_loop_t *loop, const struct dev_mqtt_config *cfg,
                               const struct dev_mqtt_ops *ops, void *user) {
@@ -260,35 +98,52 @@ struct dev_mqtt *dev_mqtt_new(uv_loop_t *loop, const struct dev_mqtt_config *cfg
     m->user = user;
     m->cfg = *cfg;
     snprintf(m->client_id, sizeof m->client_id, "%s", cfg->client_id);
-    m->last = &m->first;
     m->work.data = m;
-    pthread_mutex_init(&m->lock, NULL);
-    if (uv_async_init(loop, &m->async, on_async) < 0)
-        abort(); /* no descriptors left at the start of the program */
-    m->async.data = m;
+    dev_mqtt_events_init(&m->events, loop, on_async);
+    m->events.async.data = m;
     return m;
 }
 
-static int paho_connect(struct dev_mqtt *m, const char *uri, unsigned timeout_s) {
-    MQTTAsync_connectOptions opt = MQTTAsync_connectOptions_initializer;
-    int r = MQTTAsync_create(&m->paho, uri, m->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL);
+static int paho_create(struct dev_mqtt *m, const char *uri) {
+    MQTTAsync_createOptions opt = MQTTAsync_createOptions_initializer;
+    int r;
 
-    if (r != MQTTASYNC_SUCCESS) {
+    opt.MQTTVersion = m->cfg.version;
+    r = MQTTAsync_createWithOptions(&m->paho, uri, m->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
+                                    &opt);
+    if (r != MQTTASYNC_SUCCESS)
         m->paho = NULL;
-        return TB_EPROTO;
+    return r == MQTTASYNC_SUCCESS ? 0 : TB_EPROTO;
+}
+
+static int paho_connect(struct dev_mqtt *m, unsigned timeout_s) {
+    MQTTAsync_connectOptions v3 = MQTTAsync_connectOptions_initializer;
+    MQTTAsync_connectOptions v5 = MQTTAsync_connectOptions_initializer5;
+    const bool is5 = m->cfg.version >= MQTTVERSION_5;
+    MQTTAsync_connectOptions opt = is5 ? v5 : v3;
+    MQTTProperties properties = MQTTProperties_initializer;
+    MQTTProperty expiry = {.identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL,
+                           .value.integer4 = FOR_EVER};
+    int r;
+
+    if (is5) {
+        opt.cleanstart = !m->cfg.keep_session;
+        if (m->cfg.keep_session)
+            MQTTProperties_add(&properties, &expiry);
+        opt.connectProperties = &properties;
+    } else {
+        opt.MQTTVersion = MQTTVERSION_3_1_1;
+        opt.cleansession = !m->cfg.keep_session;
     }
-    opt.MQTTVersion = MQTTVERSION_3_1_1;
     opt.keepAliveInterval = (int)m->cfg.keep_alive_s;
-    opt.cleansession = !m->cfg.keep_session;
     opt.connectTimeout = (int)timeout_s;
     opt.username = "iot-device";
     opt.password = m->token;
-    opt.onSuccess = paho_connected;
-    opt.onFailure = paho_failed;
-    opt.context = m;
-    r = MQTTAsync_setCallbacks(m->paho, m, paho_ended, paho_message, NULL);
+    dev_mqtt_events_connect(&m->events, &opt, m->cfg.version);
+    r = dev_mqtt_events_install(&m->events, m->paho, m->cfg.version);
     if (r == MQTTASYNC_SUCCESS)
         r = MQTTAsync_connect(m->paho, &opt);
+    MQTTProperties_free(&properties);
     return r == MQTTASYNC_SUCCESS ? 0 : TB_EPROTO;
 }
 
@@ -299,7 +154,9 @@ int dev_mqtt_connect(struct dev_mqtt *m, uint16_t port, unsigned timeout_s) {
     if (m->state != IDLE)
         return TB_ESTATE;
     snprintf(uri, sizeof uri, "tcp://127.0.0.1:%u", (unsigned)port);
-    r = paho_connect(m, uri, timeout_s);
+    r = paho_create(m, uri);
+    if (r == 0)
+        r = paho_connect(m, timeout_s);
     if (r < 0) {
         if (m->paho)
             MQTTAsync_destroy(&m->paho);
@@ -317,39 +174,21 @@ bool dev_mqtt_connected(const struct dev_mqtt *m) {
     return m->state == UP;
 }
 
-/* Numbers a request and lets paho's answer find it. */
-static struct request *begin(struct dev_mqtt *m, MQTTAsync_responseOptions *opt) {
-    struct request *r = malloc(sizeof *r);
-
-    if (!r)
-        abort();
-    r->m = m;
-    r->id = ++m->last_id;
-    pthread_mutex_lock(&m->lock);
-    r->next = m->requests;
-    m->requests = r;
-    pthread_mutex_unlock(&m->lock);
-    opt->onSuccess = paho_done;
-    opt->onFailure = paho_not_done;
-    opt->context = r;
-    return r;
-}
-
 int dev_mqtt_publish(struct dev_mqtt *m, const char *topic, struct tb_span payload, int qos,
                      bool retain, unsigned *ret_id) {
     MQTTAsync_responseOptions opt = MQTTAsync_responseOptions_initializer;
-    struct request *r;
+    struct dev_mqtt_request *r;
     unsigned id;
 
     if (m->state != UP)
         return TB_ESTATE;
     if (payload.n > PAYLOAD_MAX)
         return TB_ERANGE;
-    r = begin(m, &opt);
-    id = r->id; /* r may be gone when the call returns */
+    id = ++m->last_id;
+    dev_mqtt_events_begin(&m->events, id, false, &opt, m->cfg.version, &r);
     if (MQTTAsync_send(m->paho, topic, (int)payload.n, payload.p, qos, retain, &opt) !=
         MQTTASYNC_SUCCESS) {
-        give_back(m, r);
+        dev_mqtt_events_give_back(&m->events, r);
         return TB_ESTATE;
     }
     *ret_id = id;
@@ -358,15 +197,15 @@ int dev_mqtt_publish(struct dev_mqtt *m, const char *topic, struct tb_span paylo
 
 int dev_mqtt_subscribe(struct dev_mqtt *m, const char *filter, int qos, unsigned *ret_id) {
     MQTTAsync_responseOptions opt = MQTTAsync_responseOptions_initializer;
-    struct request *r;
+    struct dev_mqtt_request *r;
     unsigned id;
 
     if (m->state != UP)
         return TB_ESTATE;
-    r = begin(m, &opt);
-    id = r->id;
+    id = ++m->last_id;
+    dev_mqtt_events_begin(&m->events, id, true, &opt, m->cfg.version, &r);
     if (MQTTAsync_subscribe(m->paho, filter, qos, &opt) != MQTTASYNC_SUCCESS) {
-        give_back(m, r);
+        dev_mqtt_events_give_back(&m->events, r);
         return TB_ESTATE;
     }
     *ret_id = id;
@@ -374,14 +213,14 @@ int dev_mqtt_subscribe(struct dev_mqtt *m, const char *filter, int qos, unsigned
 }
 
 void dev_mqtt_disconnect(struct dev_mqtt *m) {
-    MQTTAsync_disconnectOptions opt = MQTTAsync_disconnectOptions_initializer;
+    MQTTAsync_disconnectOptions v3 = MQTTAsync_disconnectOptions_initializer;
+    MQTTAsync_disconnectOptions v5 = MQTTAsync_disconnectOptions_initializer5;
+    MQTTAsync_disconnectOptions opt = m->cfg.version >= MQTTVERSION_5 ? v5 : v3;
 
     if (m->state != UP)
         return;
     opt.timeout = 1000;
-    opt.onSuccess = paho_disconnected;
-    opt.onFailure = paho_disconnect_failed;
-    opt.context = m;
+    dev_mqtt_events_disconnect(&m->events, &opt, m->cfg.version);
     (void)MQTTAsync_disconnect(m->paho, &opt);
 }
 
@@ -396,7 +235,7 @@ static void on_async_closed(uv_handle_t *h) {
     void (*closed)(void *) = m->closed;
     void *user = m->user;
 
-    pthread_mutex_destroy(&m->lock);
+    dev_mqtt_events_done(&m->events);
     free(m);
     closed(user);
 }
@@ -410,27 +249,20 @@ static void destroy(uv_work_t *work) {
 /* paho is gone and says nothing more: what it has not acknowledged it never will. */
 static void on_destroyed(uv_work_t *work, int status) {
     struct dev_mqtt *m = work->data;
-    struct event *e = pop_all(m), *next_event;
-    struct request *r = m->requests, *next;
+    struct dev_mqtt_request *r, *next;
 
     (void)status;
     m->paho = NULL;
-    m->requests = NULL;
-    for (; e; e = next_event) {
-        next_event = e->next;
-        if (!m->closed)
-            deliver(m, e);
-        free(e);
-    }
-    for (; r; r = next) {
+    deliver_all(m);
+    for (r = dev_mqtt_events_orphans(&m->events); r; r = next) {
         next = r->next;
         if (!m->closed)
-            m->ops->on_done(r->id, TB_ECLOSED, m->user);
+            m->ops->on_done(r->id, TB_ECLOSED, 0, "not acknowledged", m->user);
         free(r);
     }
     m->state = IDLE;
     if (m->closed)
-        uv_close((uv_handle_t *)&m->async, on_async_closed);
+        uv_close((uv_handle_t *)&m->events.async, on_async_closed);
     else
         m->ops->on_idle(m->user);
 }
@@ -445,7 +277,7 @@ void dev_mqtt_close(struct dev_mqtt *m, void (*done)(void *user)) {
     assert(!m->closed);
     m->closed = done;
     if (m->state == IDLE)
-        uv_close((uv_handle_t *)&m->async, on_async_closed);
+        uv_close((uv_handle_t *)&m->events.async, on_async_closed);
     else if (m->state != TIDYING)
         tidy_up(m);
 }

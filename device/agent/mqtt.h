@@ -1,6 +1,6 @@
 #pragma once
-/* MQTT 3.1.1 by paho.mqtt.c, which knows only sockets: it is connected to a port of the loopback
- * interface that the session bridges to its secure channel. paho runs threads of its own;
+/* MQTT 3.1.1 or 5 by paho.mqtt.c, which knows only sockets: it is connected to a port of the
+ * loopback interface that the session bridges to its secure channel. paho runs threads of its own;
  * everything it says reaches the loop through one queue, and the callbacks below run there.
  *
  * paho identifies itself at the port with a random password (dev_mqtt_token()), which the session
@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "protocol.h"
 #include "tb/error.h"
 #include "tb/span.h"
 
@@ -17,23 +18,28 @@ struct dev_mqtt;
 struct dev_mqtt_ops {
     /* The server accepted CONNECT. */
     void (*on_connected)(bool session_present, void *user);
-    /* The attempt is over: refused with that CONNACK return code, or (0) the connection ended
+    /* The attempt is over: refused with that code of CONNACK, or (0) the connection ended
      * first. why for a person. */
     void (*on_failed)(int code, const char *why, void *user);
-    /* An accepted connection ended, by dev_mqtt_disconnect() or otherwise. */
-    void (*on_ended)(void *user);
+    /* An accepted connection ended, by dev_mqtt_disconnect() or otherwise. why: "" or what the
+     * server's DISCONNECT said. */
+    void (*on_ended)(const char *why, void *user);
     /* After on_failed or on_ended, when paho has tidied up: the next dev_mqtt_connect() may come.
      */
     void (*on_idle)(void *user);
     void (*on_message)(struct tb_span topic, struct tb_span payload, void *user);
-    /* The publication or subscription with that number is acknowledged (0) or failed (negative). */
-    void (*on_done)(unsigned id, int status, void *user);
+    /* The publication or subscription with that number is acknowledged (0) or failed (negative,
+     * with why). code: reason code of MQTT 5. */
+    void (*on_done)(unsigned id, int status, int code, const char *why, void *user);
 };
 
-struct dev_mqtt_config { /* copied */
+struct dev_mqtt_config { /* copied, but for the texts of the CONNECT, which are borrowed */
     const char *client_id;
+    const char *user, *password; /* for the hub's CONNECT; NULL: none */
+    int version;                 /* 4: 3.1.1, 5 */
     unsigned keep_alive_s;
-    bool keep_session; /* no clean session */
+    bool keep_session; /* subscriptions and what was missed survive the connection */
+    unsigned timeout_ms;
 };
 
 enum { DEV_MQTT_TOKEN = 32 }; /* characters */
@@ -60,3 +66,6 @@ const char *dev_mqtt_token(const struct dev_mqtt *m);
 
 /* Frees itself from the loop (paho takes its time in the background), then calls done. */
 void dev_mqtt_close(struct dev_mqtt *m, void (*done)(void *user));
+
+/* The protocol of an application that speaks MQTT. */
+struct dev_protocol *dev_protocol_mqtt(uv_loop_t *loop, const struct dev_mqtt_config *cfg);

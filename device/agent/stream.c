@@ -350,6 +350,31 @@ int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) {
     return 0;
 }
 
+int dev_stream_open_fd(uv_loop_t *loop, int fd, struct dev_stream **ret) {
+    struct bytes *b = bytes_new();
+    int r = tb_conn_open_fd(loop, fd, &conn_ops, b, &b->conn);
+
+    if (r < 0) {
+        bytes_free(b);
+        return r;
+    }
+    *ret = &b->s;
+    return 0;
+}
+
+uint16_t dev_stream_peer_port(const struct dev_stream *s) {
+    const struct bytes *b = (const struct bytes *)s;
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+
+    if (s->kind != &bytes_kind || !b->conn ||
+        getpeername(tb_conn_fd(b->conn), (struct sockaddr *)&a, &n) < 0)
+        return 0;
+    if (a.ss_family == AF_INET)
+        return ntohs(((struct sockaddr_in *)&a)->sin_port);
+    return a.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&a)->sin6_port) : 0;
+}
+
 /* ---- use ---- */
 
 void dev_stream_owner(struct dev_stream *s, struct dev_task *t) {

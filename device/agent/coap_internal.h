@@ -1,0 +1,84 @@
+#pragma once
+/* Between coap.c (the session) and coap_request.c (what is asked in it). */
+#include <coap3/coap.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "coap.h"
+#include "coap_local.h"
+
+enum { COAP_TOKEN_MAX = 8 };
+
+struct coap_exchange { /* a request under way, or an observation */
+    struct coap_exchange *next;
+    unsigned id;        /* what on_done() tells; 0: told */
+    unsigned cancel_id; /* of the end of the observation, 0: not asked for */
+    uint8_t token[COAP_TOKEN_MAX];
+    size_t token_n; /* 0: not of this session */
+    char *path, *accept, *save;
+    bool observe;
+    uint64_t deadline; /* ms of dev_now(); 0: none, it is an observation */
+    /* the answer as it comes, block by block */
+    uint8_t *body;
+    size_t body_n;
+    bool observing_now; /* the answer that comes has the Observe option: */
+    uint32_t sequence_now;
+    bool has_sequence; /* the hub has us as an observer */
+    uint32_t sequence; /* of the last notification */
+    uint64_t sequence_at;
+};
+
+struct coap_told { /* what is to be told outside of libcoap's callbacks */
+    struct coap_told *next;
+    unsigned id; /* 0: an event */
+    const char *event;
+    int status;
+    json_t *members;
+    char why[200];
+};
+
+struct coap_protocol {
+    struct dev_protocol p;
+    uv_loop_t *loop;
+    struct dev_coap_config cfg;
+    char *host;
+    coap_context_t *ctx;
+    uv_poll_t poll;   /* libcoap's descriptor */
+    uv_timer_t timer; /* libcoap's next retransmission, or a request's deadline */
+    unsigned handles;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    unsigned last_id;
+    struct coap_exchange *exchanges;
+    struct coap_told *told, **last_told;
+    /* of a session */
+    struct dev_task *task;
+    coap_session_t *session;
+    struct coap_local *local;
+    bool up, connected, leaving;
+    char dead[200]; /* why it cannot go on */
+};
+
+/* Tells what is to be told, and looks when libcoap wants to be called next. Not inside of libcoap.
+ */
+void coap_after(struct coap_protocol *c);
+/* That, from the loop, soon. */
+void coap_soon(struct coap_protocol *c);
+/* The session cannot go on. */
+void coap_dead(struct coap_protocol *c, const char *why);
+
+/* ---- coap_request.c ---- */
+
+void coap_requests_install(coap_context_t *ctx);
+int coap_request(struct dev_protocol *p, const struct dev_request *rq, unsigned *ret_id,
+                 struct tb_error *e) TB_CHECKED;
+int coap_cancel(struct dev_protocol *p, const char *path, unsigned *ret_id,
+                struct tb_error *e) TB_CHECKED;
+/* Those whose time is over have failed; the next deadline, 0: none. */
+uint64_t coap_requests_overdue(struct coap_protocol *c);
+/* A new session: what was observed is observed again. */
+void coap_requests_again(struct coap_protocol *c);
+/* The session has ended: requests have failed, observations wait for the next one. */
+void coap_requests_ended(struct coap_protocol *c);
+void coap_requests_free(struct coap_protocol *c);

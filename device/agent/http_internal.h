@@ -1,0 +1,60 @@
+#pragma once
+/* Between http.c (the session) and http_request.c (what is asked in it). */
+#include <curl/curl.h>
+#include <jansson.h>
+#include <uv.h>
+
+#include "http.h"
+#include "stream.h"
+
+struct http_request {
+    struct http_request *next;
+    struct http_protocol *owner;
+    unsigned id;
+    CURL *easy;
+    struct curl_slist *fields;
+    char *save;
+    uint8_t *body;
+    size_t body_n, body_cap;
+    char error[CURL_ERROR_SIZE];
+};
+
+struct http_told { /* what is to be told when libcurl has returned */
+    struct http_told *next;
+    unsigned id;
+    int status;
+    json_t *reply;
+    char why[256];
+};
+
+struct http_protocol {
+    struct dev_protocol p;
+    uv_loop_t *loop;
+    struct dev_http_config cfg;
+    char *host;
+    uv_timer_t timer;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    unsigned last_id;
+    struct http_request *requests;
+    struct http_told *told, **last_told;
+    /* of a session */
+    CURLM *multi;
+    struct dev_task *task;
+    struct dev_stream *local; /* our end of the pair; NULL before libcurl wants a socket */
+    bool up, sure, leaving;
+    bool opened; /* there was a socket: a second one would be a second session */
+    char why[200];
+};
+
+/* ---- http_request.c ---- */
+
+int http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned *ret_id,
+                 struct tb_error *e) TB_CHECKED;
+/* What libcurl has finished goes to the list of what is to be told. */
+void http_requests_collect(struct http_protocol *h);
+/* The session has ended: what is under way has failed. */
+void http_requests_ended(struct http_protocol *h, const char *why);
+
+/* ---- http.c ---- */
+curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address);
