@@ -7,6 +7,7 @@
 #include "mqtt/alias.h"
 #include "mqtt/filters.h"
 #include "mqtt/interest.h"
+#include "tb/hex.h"
 #include "tb/log.h"
 
 enum { BUCKETS = 4096, CONNECT_ROOM = TB_MQTT_CONNECT_MAX + TB_MQTT_HEAD_MAX };
@@ -290,10 +291,23 @@ static void mark_older(struct hub_session *s) {
     }
 }
 
+/* mosquitto denies everything to a user whose name has a wildcard in it, which an identity may. */
+static void put_user_name(struct tb_buf *out, const char *identity) {
+    for (const char *p = identity; *p; p++) {
+        if (strchr("+#%", *p)) {
+            tb_put(out, tb_span("%", 1));
+            tb_put_hex(out, tb_span(p, 1), TB_HEX_UPPER);
+        } else {
+            tb_put(out, tb_span(p, 1));
+        }
+    }
+}
+
 static void on_broker_connected(int status, struct tb_conn *c, void *user) {
     struct hub_session *s = user;
     struct tb_mqtt_connect mine = s->connect;
-    struct tb_buf out;
+    uint8_t name[3 * HUB_IDENTITY_TEXT];
+    struct tb_buf user_name = TB_BUF(name), out;
     struct tb_span all;
 
     s->connecting = NULL;
@@ -311,7 +325,8 @@ static void on_broker_connected(int status, struct tb_conn *c, void *user) {
     }
     mine.client_id = tb_span_str(s->peer.cred.device);
     mine.has_user = true;
-    mine.user = tb_span_str(s->identity);
+    put_user_name(&user_name, s->identity);
+    mine.user = tb_buf_span(&user_name);
     mine.has_password = false;
     mine.password = TB_SPAN_NONE;
     out.cap = tb_mqtt_connect_size(&mine);
