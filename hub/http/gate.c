@@ -5,14 +5,21 @@
 
 struct seen {
     unsigned hosts, lengths, codings;
-    bool chunked;
+    bool chunked, misnamed;
 };
+
+/* RFC 9110 5.6.2. Who ignores the blank in "Content-Length : 5" sees a body where we see none. */
+static bool is_token(const char *name, size_t n) {
+    return n > 0 && strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == n;
+}
 
 static enum MHD_Result look(void *user, enum MHD_ValueKind kind, const char *key, size_t key_n,
                             const char *value, size_t value_n) {
     struct seen *s = user;
 
-    (void)kind, (void)key_n, (void)value_n;
+    (void)kind, (void)value_n;
+    s->misnamed |= !is_token(key, key_n);
     s->hosts += strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0;
     s->lengths += strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
     if (strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
@@ -27,9 +34,10 @@ const char *http_gate(struct MHD_Connection *c, const char *version) {
     struct seen s = {0};
 
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, look, &s);
-    return s.hosts > 1 || (is_11 && s.hosts == 0) ? "one Host is wanted\n"
-           : s.lengths > 1                        ? "one Content-Length is wanted\n"
-           : s.codings > 0 && s.lengths > 0       ? "either Content-Length or Transfer-Encoding\n"
+    return s.misnamed                               ? "a header's name is no token\n"
+           : s.hosts > 1 || (is_11 && s.hosts == 0) ? "one Host is wanted\n"
+           : s.lengths > 1                          ? "one Content-Length is wanted\n"
+           : s.codings > 0 && s.lengths > 0         ? "either Content-Length or Transfer-Encoding\n"
            : s.codings > 1 || (s.codings > 0 && !s.chunked)
                ? "chunked is the only Transfer-Encoding\n"
            : s.codings > 0 && !is_11 ? "Transfer-Encoding came with HTTP/1.1\n"
