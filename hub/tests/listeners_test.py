@@ -78,7 +78,7 @@ class Listeners(HubCase):
 
     def test_each_has_its_own_policy(self):
         hub = self.hub("--mqtts", "127.0.0.1:0,tls=1.2,name=old,resumption=on", "--mqtts", "127.0.0.1:0,tls=1.3",
-                       "--mqtts", "127.0.0.1:0,ciphers=ECDHE-ECDSA-AES128-CCM,groups=P-384")
+                       "--mqtts", "127.0.0.1:0,ciphers=ECDHE-ECDSA-AES128-CCM,groups=P-384:P-256")
         self.assertEqual([(l["name"], l["kind"], l["tls"]) for l in hub.ready["listeners"]],
                          [("mqtts", "mqtts", "1.2-1.3"), ("old", "mqtts", "1.2"), ("mqtts-3", "mqtts", "1.3"),
                           ("mqtts-4", "mqtts", "1.2-1.3")])
