@@ -6,7 +6,7 @@
 #include "mqtt.h"
 #include "tb/mqtt.h"
 
-enum { CANDIDATES = 4, BLOCK = 16384, LAST_WORDS_MS = 500 };
+enum { CANDIDATES = 4, BLOCK = 16384 };
 
 struct dev_bridge {
     struct dev_task *task;
@@ -134,24 +134,6 @@ int dev_bridge_wait(struct dev_bridge *b, uint64_t until) {
     }
 }
 
-/* The hub takes nothing more. Why, it may have said before (an alert): that is read first. r is the
- * result of the write. */
-static int last_words(struct dev_channel *ch, int r, struct dev_failure *why) {
-    struct dev_failure read_why = {0};
-    uint64_t until = dev_after(LAST_WORDS_MS);
-    uint8_t block[512];
-    int n;
-
-    do {
-        n = ch->ops->read(ch, block, sizeof block, &read_why);
-        if (n == UV_EAGAIN && dev_stream_wait(ch->stream, 0, until) == 0)
-            n = 0;
-    } while (n >= 0);
-    if (read_why.reason[0])
-        *why = read_why;
-    return r;
-}
-
 /* The CONNECT goes on with the hub's user and password in place of paho's. */
 static int send_connect(struct dev_bridge *b, struct dev_channel *ch, struct dev_failure *why) {
     struct tb_mqtt_connect c;
@@ -175,7 +157,7 @@ static int send_connect(struct dev_bridge *b, struct dev_channel *ch, struct dev
     tb_mqtt_put_connect(&out, &c);
     r = tb_buf_ok(&out) ? ch->ops->write(ch, out.p, out.n, why) : TB_ESPACE;
     if (r < 0)
-        r = last_words(ch, r, why);
+        r = dev_channel_last_words(ch, r, why);
     tb_wipe(room, size);
     free(room);
     dev_stream_eat(b->local, b->connect_n);
@@ -193,7 +175,7 @@ static int run_up(struct dev_bridge *b, struct dev_channel *ch, struct dev_failu
         return 0;
     r = ch->ops->write(ch, data.p, data.n, why);
     if (r < 0)
-        return last_words(ch, r, why);
+        return dev_channel_last_words(ch, r, why);
     dev_stream_eat(b->local, data.n);
     return 1;
 }

@@ -6,6 +6,8 @@
 #include "channel_stack.h"
 #include "task.h"
 
+enum { LAST_WORDS_MS = 500 };
+
 void dev_fail(struct dev_failure *why, const char *fmt, ...) {
     va_list ap;
 
@@ -143,4 +145,20 @@ int dev_channel_open(struct dev_tls *t, struct dev_stream *stream, struct dev_ch
     ch->use = use;
     *ret = ch;
     return 0;
+}
+
+int dev_channel_last_words(struct dev_channel *ch, int r, struct dev_failure *why) {
+    struct dev_failure read_why = {0};
+    uint64_t until = dev_after(LAST_WORDS_MS);
+    uint8_t block[512];
+    int n;
+
+    do {
+        n = ch->ops->read(ch, block, sizeof block, &read_why);
+        if (n == UV_EAGAIN && dev_stream_wait(ch->stream, 0, until) == 0)
+            n = 0;
+    } while (n >= 0);
+    if (read_why.reason[0])
+        *why = read_why;
+    return r;
 }

@@ -99,3 +99,7 @@ struct dev_channel { /* first member of every implementation */
  * succeeds. */
 int dev_channel_open(struct dev_tls *t, struct dev_stream *stream, struct dev_channel **ret,
                      struct dev_failure *why) TB_CHECKED;
+
+/* For tasks. A write failed with r: the peer takes nothing more. Why, it may have said before (an
+ * alert): that is read, within half a second, and put into *why. Returns r. */
+int dev_channel_last_words(struct dev_channel *ch, int r, struct dev_failure *why);

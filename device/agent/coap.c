@@ -112,7 +112,7 @@ static coap_fixed_point_t fixed(unsigned ms) {
 static int open_session(struct coap_protocol *c, struct dev_failure *why) {
     coap_address_t to;
     uint16_t port;
-    int r = coap_local_open(c->task, c->cfg.datagrams, &port, &c->local);
+    int r = dev_local_open(c->task, c->cfg.datagrams, &port, &c->local);
 
     if (r < 0) {
         dev_fail(why, "coap: %s", tb_strerror(r));
@@ -151,7 +151,7 @@ static int from_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_
     uint8_t block[BLOCK];
     int r;
 
-    if (coap_local_full(c->local))
+    if (dev_local_full(c->local))
         return 0;
     r = ch->ops->read(ch, block, sizeof block, why);
     if (r == UV_EAGAIN)
@@ -160,14 +160,14 @@ static int from_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_
         dev_fail(why, "hub closed the connection");
     if (r < 0)
         return r;
-    r = coap_local_write(c->local, block, (size_t)r);
+    r = dev_local_write(c->local, block, (size_t)r);
     if (r < 0)
         dev_fail(why, "coap: %s", tb_strerror(r));
     return r < 0 ? r : 1;
 }
 
 static int to_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_failure *why) {
-    struct tb_span data = coap_local_data(c->local);
+    struct tb_span data = dev_local_data(c->local);
     int r;
 
     if (data.n == 0 || (!c->cfg.datagrams && dev_stream_full(ch->stream)))
@@ -178,8 +178,8 @@ static int to_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_fa
         r = 0;
     }
     if (r < 0)
-        return r;
-    coap_local_eat(c->local);
+        return dev_channel_last_words(ch, r, why);
+    dev_local_eat(c->local);
     return 1;
 }
 
@@ -218,7 +218,7 @@ static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *c
     arm(c);
     for (;;) {
         if (!peer && c->connected) {
-            r = coap_local_peer(c->local, libcoap_port(c));
+            r = dev_local_peer(c->local, libcoap_port(c));
             if (r < 0)
                 return r;
             peer = r == 1;
@@ -255,7 +255,7 @@ static void end(struct dev_protocol *p) {
     c->session = NULL;
     uv_poll_stop(&c->poll);
     uv_timer_stop(&c->timer);
-    coap_local_close(c->local);
+    dev_local_close(c->local);
     c->local = NULL;
     coap_requests_ended(c);
     deliver(c);

@@ -6,7 +6,7 @@
 #include <uv.h>
 
 #include "coap.h"
-#include "coap_local.h"
+#include "local.h"
 
 enum { COAP_TOKEN_MAX = 8 };
 
@@ -55,7 +55,7 @@ struct coap_protocol {
     /* of a session */
     struct dev_task *task;
     coap_session_t *session;
-    struct coap_local *local;
+    struct dev_local *local;
     bool up, connected, leaving;
     char dead[200]; /* why it cannot go on */
 };

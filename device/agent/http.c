@@ -1,15 +1,42 @@
 #include "http.h"
 
-#include <errno.h>
+#include <arpa/inet.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "http_internal.h"
 
-enum { BLOCK = 16384 };
+enum { BLOCK = 16384, LAST_WORDS_MS = 500 };
+
+/* ---- libcurl's connection ----
+ * A socket pair would do, with CURL_SOCKOPT_ALREADY_CONNECTED, but libcurl 7.88 connects it all the
+ * same; and it does not use a Unix socket again. */
+
+curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct http_protocol *h = user;
+    socklen_t n = sizeof a;
+    int fd;
+
+    (void)purpose;
+    if (h->curl_port || address->family != AF_INET)
+        return CURL_SOCKET_BAD;
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &n) < 0) {
+        close(fd);
+        return CURL_SOCKET_BAD;
+    }
+    h->curl_port = ntohs(a.sin_port);
+    return fd;
+}
 
 /* ---- libcurl on the loop ---- */
 
@@ -112,25 +139,6 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *user, voi
     return 0;
 }
 
-/* libcurl's end of a pair; the session's channel is behind the other. One per session. */
-curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
-    struct http_protocol *h = user;
-    int pair[2];
-
-    (void)purpose;
-    (void)address;
-    if (h->opened || !h->task ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
-        return CURL_SOCKET_BAD;
-    if (dev_stream_open_fd(h->loop, pair[0], &h->local) < 0) {
-        close(pair[1]);
-        return CURL_SOCKET_BAD;
-    }
-    dev_stream_owner(h->local, h->task);
-    h->opened = true;
-    return pair[1];
-}
-
 /* ---- a session ---- */
 
 static void open_multi(struct http_protocol *h) {
@@ -146,15 +154,22 @@ static void open_multi(struct http_protocol *h) {
 }
 
 static int to_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_failure *why) {
-    struct tb_span data = h->local ? dev_stream_data(h->local) : TB_SPAN_NONE;
+    struct tb_span data;
     int r;
 
+    if (!h->there && h->curl_port) {
+        r = dev_local_peer(h->local, h->curl_port);
+        if (r < 0)
+            return r;
+        h->there = r == 1;
+    }
+    data = dev_local_data(h->local);
     if (data.n == 0 || dev_stream_full(ch->stream))
         return 0;
     r = ch->ops->write(ch, data.p, data.n, why);
     if (r < 0)
-        return r;
-    dev_stream_eat(h->local, data.n);
+        return dev_channel_last_words(ch, r, why);
+    dev_local_eat(h->local);
     return 1;
 }
 
@@ -162,7 +177,7 @@ static int from_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_
     uint8_t block[BLOCK];
     int r;
 
-    if (h->local && dev_stream_full(h->local))
+    if (dev_local_full(h->local))
         return 0;
     r = ch->ops->read(ch, block, sizeof block, why);
     if (r == UV_EAGAIN)
@@ -173,11 +188,11 @@ static int from_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_
         h->sure = true;
         h->p.host->on_sure(h->p.user);
     }
-    if (!h->local) {
+    if (!h->there) {
         dev_fail(why, "http: the hub sent something nobody asked for");
         return TB_EPROTO;
     }
-    r = dev_stream_write(h->local, block, (size_t)r);
+    r = dev_local_write(h->local, block, (size_t)r);
     return r < 0 ? 0 : 1; /* libcurl has closed its end: that is noticed by the caller */
 }
 
@@ -186,10 +201,9 @@ static int from_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_
 static void let_curl_finish(struct http_protocol *h) {
     uint64_t limit = h->task->limit;
 
-    dev_stream_close(h->local);
-    h->local = NULL;
+    dev_local_finish(h->local);
     h->task->limit = 0;
-    while (h->requests && !h->leaving && dev_task_wait(h->task, dev_after(500)) == 0)
+    while (h->requests && !h->leaving && dev_task_wait(h->task, dev_after(LAST_WORDS_MS)) == 0)
         ;
     h->task->limit = limit;
 }
@@ -208,8 +222,15 @@ static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *c
 
     ch->ops->info(ch, &info);
     h->task = t;
-    h->leaving = h->opened = false;
+    h->leaving = false;
     h->why[0] = '\0';
+    h->there = false;
+    h->curl_port = 0;
+    r = dev_local_open(t, false, &h->port, &h->local);
+    if (r < 0) {
+        dev_fail(why, "http: %s", tb_strerror(r));
+        return r;
+    }
     open_multi(h);
     /* In TLS 1.3 the client is done before the hub has looked at its certificate. */
     h->sure = strcmp(info.version, "TLSv1.3") != 0;
@@ -226,7 +247,7 @@ static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *c
             dev_fail(why, "hub closed the connection");
         if (down < 0)
             return down;
-        if (!up && h->local && dev_stream_status(h->local) < 0 && dev_stream_data(h->local).n == 0)
+        if (!up && dev_local_ended(h->local))
             return ended_by_curl(h, why);
         if (up || down)
             continue;
@@ -247,7 +268,7 @@ static void end(struct dev_protocol *p) {
     curl_multi_cleanup(h->multi);
     h->multi = NULL;
     uv_timer_stop(&h->timer);
-    dev_stream_reset(h->local);
+    dev_local_close(h->local);
     h->local = NULL;
     deliver(h);
 }

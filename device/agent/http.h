@@ -1,6 +1,6 @@
 #pragma once
-/* HTTP/1.1 by libcurl, whose connection is one end of a socket pair; the other end goes through the
- * secure channel. One request after the other on one connection, which is kept. On the loop. */
+/* HTTP/1.1 by libcurl, which connects to a socket of ours; the other end goes through the secure
+ * channel. One request after the other on one connection, which is kept. On the loop. */
 #include <uv.h>
 
 #include "protocol.h"

@@ -5,7 +5,7 @@
 #include <uv.h>
 
 #include "http.h"
-#include "stream.h"
+#include "local.h"
 
 struct http_request {
     struct http_request *next;
@@ -41,11 +41,15 @@ struct http_protocol {
     /* of a session */
     CURLM *multi;
     struct dev_task *task;
-    struct dev_stream *local; /* our end of the pair; NULL before libcurl wants a socket */
+    struct dev_local *local;  /* where libcurl connects to */
+    uint16_t port, curl_port; /* its, and that of libcurl's socket; 0: there was none yet */
+    bool there;               /* libcurl has come */
     bool up, sure, leaving;
-    bool opened; /* there was a socket: a second one would be a second session */
     char why[200];
 };
+
+/* libcurl's socket, bound, so that it is known when it comes. One per session. */
+curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address);
 
 /* ---- http_request.c ---- */
 
@@ -55,6 +59,3 @@ int http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned 
 void http_requests_collect(struct http_protocol *h);
 /* The session has ended: what is under way has failed. */
 void http_requests_ended(struct http_protocol *h, const char *why);
-
-/* ---- http.c ---- */
-curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address);

@@ -86,13 +86,6 @@ static size_t on_body(char *data, size_t size, size_t n, void *user) {
     return n;
 }
 
-static int on_connected(void *user, curl_socket_t fd, curlsocktype purpose) {
-    (void)user;
-    (void)fd;
-    (void)purpose;
-    return CURL_SOCKOPT_ALREADY_CONNECTED;
-}
-
 static void field(struct http_request *r, const char *fmt, const char *value) {
     size_t n = strlen(fmt) + strlen(value) + 1;
     char *text = malloc(n);
@@ -139,27 +132,24 @@ static void set_method(CURL *easy, const struct dev_request *rq) {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, rq->method);
 }
 
-/* The address is never used: the socket is there already. */
 static void set_up(struct http_request *r, const struct dev_request *rq) {
     struct http_protocol *h = r->owner;
-    size_t n = strlen(rq->path) + 32;
+    size_t n = strlen(rq->path) + 40;
     char *url = malloc(n);
 
     if (!url)
         abort();
-    snprintf(url, n, "http://127.0.0.1/%s", rq->path + (*rq->path == '/'));
+    snprintf(url, n, "http://127.0.0.1:%u/%s", h->port, rq->path + (*rq->path == '/'));
     curl_easy_setopt(r->easy, CURLOPT_URL, url);
     free(url);
     curl_easy_setopt(r->easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(r->easy, CURLOPT_PROXY, "");
     curl_easy_setopt(r->easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(r->easy, CURLOPT_TCP_NODELAY, 0L); /* it is no TCP */
     curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, (long)tb_timeout_ms(h->cfg.timeout_ms));
     curl_easy_setopt(r->easy, CURLOPT_USERAGENT, "iot-device/" TB_VERSION);
     curl_easy_setopt(r->easy, CURLOPT_OPENSOCKETFUNCTION, http_open_socket);
     curl_easy_setopt(r->easy, CURLOPT_OPENSOCKETDATA, h);
-    curl_easy_setopt(r->easy, CURLOPT_SOCKOPTFUNCTION, on_connected);
     curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
     curl_easy_setopt(r->easy, CURLOPT_ERRORBUFFER, r->error);

@@ -350,18 +350,6 @@ int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) {
     return 0;
 }
 
-int dev_stream_open_fd(uv_loop_t *loop, int fd, struct dev_stream **ret) {
-    struct bytes *b = bytes_new();
-    int r = tb_conn_open_fd(loop, fd, &conn_ops, b, &b->conn);
-
-    if (r < 0) {
-        bytes_free(b);
-        return r;
-    }
-    *ret = &b->s;
-    return 0;
-}
-
 uint16_t dev_stream_peer_port(const struct dev_stream *s) {
     const struct bytes *b = (const struct bytes *)s;
     struct sockaddr_storage a;

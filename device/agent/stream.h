@@ -41,9 +41,6 @@ int dev_stream_tty(uv_loop_t *loop, const char *path, unsigned speed,
 /* The listener's next connection, in its callback. */
 int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) TB_CHECKED;
 
-/* One end of a socket pair, given when this succeeds. */
-int dev_stream_open_fd(uv_loop_t *loop, int fd, struct dev_stream **ret) TB_CHECKED;
-
 /* The TCP port of the other side of an accepted connection, 0 when there is none. */
 uint16_t dev_stream_peer_port(const struct dev_stream *s);
 

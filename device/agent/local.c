@@ -1,4 +1,4 @@
-#include "coap_local.h"
+#include "local.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 enum { CANDIDATES = 4, DATAGRAM_MAX = 2048 };
 
-struct coap_local {
+struct dev_local {
     struct dev_task *task; /* NULL: closed */
     bool datagrams;
     /* UDP */
@@ -28,7 +28,7 @@ struct coap_local {
 /* ---- UDP ---- */
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
-    struct coap_local *l = poll->data;
+    struct dev_local *l = poll->data;
 
     (void)status;
     (void)events;
@@ -40,7 +40,7 @@ static void on_poll_closed(uv_handle_t *h) {
     free(h->data);
 }
 
-static int open_udp(struct coap_local *l, uint16_t *ret_port) {
+static int open_udp(struct dev_local *l, uint16_t *ret_port) {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t n = sizeof a;
     int r;
@@ -65,8 +65,8 @@ static int open_udp(struct coap_local *l, uint16_t *ret_port) {
     return 0;
 }
 
-/* What strangers sent before this is thrown away: libcoap has not sent anything yet. */
-static int peer_udp(struct coap_local *l, uint16_t port) {
+/* What strangers sent before this is thrown away: the library has not sent anything yet. */
+static int peer_udp(struct dev_local *l, uint16_t port) {
     struct sockaddr_in a = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
 
@@ -80,7 +80,7 @@ static int peer_udp(struct coap_local *l, uint16_t port) {
 /* ---- TCP ---- */
 
 static void on_accept(struct tb_listener *listener, void *user) {
-    struct coap_local *l = user;
+    struct dev_local *l = user;
     struct dev_stream *s;
     size_t i = 0;
 
@@ -93,7 +93,7 @@ static void on_accept(struct tb_listener *listener, void *user) {
     dev_task_wake(l->task);
 }
 
-static int open_tcp(struct coap_local *l, uint16_t *ret_port) {
+static int open_tcp(struct dev_local *l, uint16_t *ret_port) {
     const struct tb_addr at = {.host = "127.0.0.1"};
     int r = tb_listener_open(l->task->loop, &at, on_accept, l, &l->listener);
 
@@ -102,7 +102,7 @@ static int open_tcp(struct coap_local *l, uint16_t *ret_port) {
     return r;
 }
 
-static void stop_listening(struct coap_local *l) {
+static void stop_listening(struct dev_local *l) {
     if (l->listener)
         tb_listener_close(l->listener);
     l->listener = NULL;
@@ -112,7 +112,7 @@ static void stop_listening(struct coap_local *l) {
     }
 }
 
-static int peer_tcp(struct coap_local *l, uint16_t port) {
+static int peer_tcp(struct dev_local *l, uint16_t port) {
     for (size_t i = 0; i < CANDIDATES; i++) {
         if (!l->candidate[i] || dev_stream_peer_port(l->candidate[i]) != port)
             continue;
@@ -127,9 +127,8 @@ static int peer_tcp(struct coap_local *l, uint16_t port) {
 
 /* ---- both ---- */
 
-int coap_local_open(struct dev_task *t, bool datagrams, uint16_t *ret_port,
-                    struct coap_local **ret) {
-    struct coap_local *l = calloc(1, sizeof *l);
+int dev_local_open(struct dev_task *t, bool datagrams, uint16_t *ret_port, struct dev_local **ret) {
+    struct dev_local *l = calloc(1, sizeof *l);
     int r;
 
     if (!l)
@@ -144,11 +143,11 @@ int coap_local_open(struct dev_task *t, bool datagrams, uint16_t *ret_port,
     return r;
 }
 
-int coap_local_peer(struct coap_local *l, uint16_t port) {
+int dev_local_peer(struct dev_local *l, uint16_t port) {
     return l->datagrams ? peer_udp(l, port) : peer_tcp(l, port);
 }
 
-struct tb_span coap_local_data(struct coap_local *l) {
+struct tb_span dev_local_data(struct dev_local *l) {
     ssize_t n;
 
     if (!l->datagrams)
@@ -160,29 +159,34 @@ struct tb_span coap_local_data(struct coap_local *l) {
     return tb_span_sub(tb_span(l->in, sizeof l->in), 0, l->n);
 }
 
-void coap_local_eat(struct coap_local *l) {
+void dev_local_eat(struct dev_local *l) {
     if (l->datagrams)
         l->n = 0;
     else
         dev_stream_eat(l->stream, dev_stream_data(l->stream).n);
 }
 
-int coap_local_write(struct coap_local *l, const void *p, size_t n) {
+int dev_local_write(struct dev_local *l, const void *p, size_t n) {
     if (!l->datagrams)
         return l->stream ? dev_stream_write(l->stream, p, n) : TB_ECLOSED;
     (void)!send(l->fd, p, n, 0); /* no room: lost */
     return 0;
 }
 
-bool coap_local_full(const struct coap_local *l) {
+bool dev_local_full(const struct dev_local *l) {
     return l->stream && dev_stream_full(l->stream);
 }
 
-bool coap_local_ended(const struct coap_local *l) {
+bool dev_local_ended(const struct dev_local *l) {
     return l->stream && dev_stream_status(l->stream) < 0 && dev_stream_data(l->stream).n == 0;
 }
 
-void coap_local_close(struct coap_local *l) {
+void dev_local_finish(struct dev_local *l) {
+    dev_stream_close(l->stream);
+    l->stream = NULL;
+}
+
+void dev_local_close(struct dev_local *l) {
     if (!l)
         return;
     l->task = NULL;
