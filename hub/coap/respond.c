@@ -138,7 +138,7 @@ coap_pdu_code_t hub_coap_fill(coap_session_t *session, coap_pdu_t *pdu,
     if (in_blocks) {
         const bool more = from + n < a->body.n;
 
-        add_number(pdu, COAP_OPTION_BLOCK2, ask->block2_num << 4 | more << 3 | ask->szx);
+        add_number(pdu, COAP_OPTION_BLOCK2, ask->block2_num << 4 | (unsigned)more << 3 | ask->szx);
     }
     add_block1(pdu, ask);
     if (in_blocks)
