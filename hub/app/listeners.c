@@ -204,7 +204,8 @@ static void stop_listeners(void *arg) {
 
     h->stopping = true;
     hub_sessions_close(h->sessions);
-    hub_http_close(h->http);
+    hub_http_close(h->http); /* who was connected has been told of */
+    h->http = NULL;
     for (size_t i = 0; i < h->listener_count; i++)
         close_listener(&h->listeners[i]);
 }
