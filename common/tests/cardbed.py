@@ -3,16 +3,22 @@ import json
 import os
 import select
 import subprocess
+import sys
 
 import tbtest
 
 PROFILE = os.path.join(tbtest.SOURCE, "sim-card", "profiles", "factory.card")
-KINDS = ("fake", "vpcd", "unix", "pty", "cgla")
+KINDS = ("fake", "vpcd", "unix", "pty", "cgla")  # and "pcsc", in namespaces of its own
 
 
 def need(kind):
     """Skips the script when the programs of this kind of bed are not built."""
-    for name in {"fake": ["fake-card"], "vpcd": ["sim-card"]}.get(kind, ["sim-card", "sim-modem"]):
+    if kind == "pcsc":
+        import pcscbed  # pylint: disable=import-outside-toplevel
+        sys.argv.insert(1, kind)  # which the script has taken: it is run again
+        pcscbed.enter()
+        sys.argv.pop(1)
+    for name in {"fake": ["fake-card"], "vpcd": ["sim-card"], "pcsc": ["sim-card"]}.get(kind, ["sim-card", "sim-modem"]):
         if not os.access(tbtest.program(name), os.X_OK):
             tbtest.skip(name + " is not built")
 
@@ -74,6 +80,14 @@ class SimBed:
             self.card = case.start("sim-card", "--store", store, "--listen", case.socket("vpcd"), "--ctl",
                                    case.socket("card"))
             self.transport = "vpcd:" + case.socket("vpcd")
+        elif kind == "pcsc":
+            import pcscbed  # pylint: disable=import-outside-toplevel
+            pcscbed.Pcscd(case)
+            self.card = case.start("sim-card", "--store", store, "--vpcd", "127.0.0.1:%d" % pcscbed.PORT, "--ctl",
+                                   case.socket("card"))
+            reader = pcscbed.Pcsc()
+            reader.wait(reader.readers()[0], reader.PRESENT)
+            self.transport = "pcsc:Test Reader"
         else:
             at = ["--at-pty", case.path("ttyAT")] if kind == "pty" else ["--at-unix", case.path("at.sock")]
             self.modem_args = ["--vpcd", case.socket("vpcd"), *at, "--ctl", case.socket("modem")]

@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blocking.h"
 #include "iotsafe/at.h"
 #include "iotsafe/iotsafe.h"
 #include "stream.h"
 #include "tb/vpcd.h"
 
-enum { DEFAULT_TIMEOUT_MS = 30000, DIAL_TIMEOUT_MS = 5000, ATR_MAX = 33 };
+enum { DEFAULT_TIMEOUT_MS = 30000, DIAL_TIMEOUT_MS = 5000, ATR_MAX = 33, PCSC_MAX = 255 };
 
 struct link {
     struct iotsafe_transport t;
@@ -252,7 +253,7 @@ static int parse(struct link *l, const char *spec, struct tb_error *e) {
         }
     }
     if (!where)
-        return bad(e, spec, "begins with none of at: cgla: vpcd:");
+        return bad(e, spec, "begins with none of at: cgla: pcsc: vpcd:");
     option = strchr(text, ',');
     if (option)
         *option++ = 0;
@@ -279,10 +280,17 @@ static int parse(struct link *l, const char *spec, struct tb_error *e) {
 
 int dev_link_new(uv_loop_t *loop, const char *spec, struct iotsafe_transport **ret,
                  struct tb_error *e) {
-    struct link *l = calloc(1, sizeof *l);
+    struct link *l;
     struct tb_addr a;
     int r;
 
+    if (strncmp(spec, "pcsc:", 5) == 0) {
+        if (strlen(spec) > PCSC_MAX)
+            return bad(e, "pcsc:…", "too long");
+        *ret = dev_blocking_new(loop, spec);
+        return 0;
+    }
+    l = calloc(1, sizeof *l);
     if (!l)
         abort();
     l->t.ops = &ops;
@@ -300,5 +308,5 @@ int dev_link_new(uv_loop_t *loop, const char *spec, struct iotsafe_transport **r
 }
 
 const char *dev_link_why(const struct iotsafe_transport *t) {
-    return ((const struct link *)t)->why;
+    return dev_is_blocking(t) ? dev_blocking_why(t) : ((const struct link *)t)->why;
 }

@@ -10,8 +10,10 @@
 
 /* spec, of the forms in iotsafe/transport.h:
  *   at:/dev/pts/7[,speed=115200]  at:unix:/path  at:tcp:host:port  cgla:…  vpcd:host:port
- * vpcd:unix:/path each with ,timeout=MS for one command (default 30000). Nothing is opened before
- * the first command. TB_EPARSE with *e filled when spec is none of these. */
+ *   vpcd:unix:/path   each with ,timeout=MS for one command (default 30000)
+ *   pcsc:[reader name or part of it]   in a thread of its own (blocking.h), with PC/SC's timeouts
+ * Nothing is opened before the first command. TB_EPARSE with *e filled when spec is none of these.
+ */
 int dev_link_new(uv_loop_t *loop, const char *spec, struct iotsafe_transport **ret,
                  struct tb_error *e) TB_CHECKED;
 

@@ -208,7 +208,7 @@ static SSL_CTX *context(const struct sim_server *s) {
                                        : s->versions & DEV_TLS13 ? TLS1_3_VERSION
                                                                  : TLS1_2_VERSION);
     if (s->groups)
-        assert(SSL_CTX_set1_groups_list(ctx, s->groups) == 1);
+        assert(SSL_CTX_set1_groups_list(ctx, (char *)(uintptr_t)s->groups) == 1);
     if (s->ciphers)
         assert(SSL_CTX_set_cipher_list(ctx, s->ciphers) == 1);
     SSL_CTX_set_options(ctx, SSL_OP_NO_QUERY_MTU);
