@@ -33,6 +33,8 @@ static const struct tb_cli cli = {
     .opts = options,
 };
 
+enum { GUESSABLE = 16 }; /* RFC 9257 6: 128 bits at least */
+
 static int read_text(const char *name, char *text, size_t cap, struct tb_error *e) {
     FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
     size_t n;
@@ -67,6 +69,11 @@ static int add(const struct options *o, struct hub_registry *r, const char *iden
                                    &added, e);
     if (err == 0)
         printf("%s: %s\n", identity, added ? "added" : "known already");
+    if (err == 0 && out.n < GUESSABLE)
+        fprintf(stderr,
+                "iot-hub add-psk: warning: with fewer than %d bytes it can be guessed from one "
+                "recorded handshake\n",
+                GUESSABLE);
     tb_wipe(text, sizeof text);
     tb_wipe(secret, sizeof secret);
     return err;
