@@ -274,6 +274,18 @@ static void handshake_done(struct mbedtls_channel *c) {
         mbedtls_ssl_set_mtu(&c->ssl, 0);
 }
 
+/* A card that was waited for when the session was called off, or its time over, is not to blame. */
+static int failed(const struct mbedtls_channel *c, struct dev_failure *why, int code) {
+    const struct dev_task *t = dev_task_current();
+
+    if (t->cancelled) {
+        dev_fail(why, "handshake: called off");
+        return UV_ECANCELED;
+    }
+    explain(c, why, "handshake", code);
+    return t->limit && dev_now() >= t->limit ? TB_ETIMEOUT : TB_ECRYPTO;
+}
+
 static int op_handshake(struct dev_channel *ch, uint64_t until, struct dev_failure *why) {
     struct mbedtls_channel *c = of(ch);
     int r, w;
@@ -288,9 +300,8 @@ static int op_handshake(struct dev_channel *ch, uint64_t until, struct dev_failu
             continue;
         if (r != MBEDTLS_ERR_SSL_WANT_READ && r != MBEDTLS_ERR_SSL_WANT_WRITE) {
             /* Never called again: a second call might tell of success. */
-            explain(c, why, "handshake", r ? r : MBEDTLS_ERR_SSL_CONN_EOF);
             forget_session(c->tls); /* perhaps it was at fault */
-            return TB_ECRYPTO;
+            return failed(c, why, r ? r : MBEDTLS_ERR_SSL_CONN_EOF);
         }
         r = wait_for_peer(c);
         if (r < 0) {

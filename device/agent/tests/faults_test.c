@@ -260,7 +260,7 @@ static void a_slow_card_makes_the_server_repeat_itself(void **state) {
     assert_true(s.server.repeats > 0);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_command_may_fail),
         cmocka_unit_test(any_command_of_a_pre_shared_key_may_fail),
@@ -270,5 +270,6 @@ int main(void) {
         cmocka_unit_test(a_slow_card_makes_the_server_repeat_itself),
     };
 
+    sim_choose_stack(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

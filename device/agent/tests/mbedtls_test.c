@@ -2,6 +2,7 @@
  * one. The cards are simulated in this process, the servers are OpenSSL's. */
 #include "tb/test.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "simbed.h"
@@ -49,7 +50,7 @@ static void connect_times(struct dev_task *t, void *arg) {
     (void)t;
     run->result = dev_tls_new(run->cfg, &tls, &run->why);
     if (run->result < 0)
-        return;
+        abort(); /* the server would wait for ever */
     for (int i = 0; run->result == 0 && i < run->times; i++) {
         run->result = sim_talk(tls, run->at, &run->info, &run->use, &run->why);
         run->resumed += run->info.resumed;
@@ -61,7 +62,6 @@ static void connect_times(struct dev_task *t, void *arg) {
 static struct run connect_all(struct dev_tls_config *cfg, struct sim_server *server, int times) {
     struct run run = {.cfg = cfg, .times = times};
 
-    cfg->stack = DEV_MBEDTLS;
     server->connections = times;
     sim_serve(server, &bed);
     run.at = server->at;
@@ -195,13 +195,151 @@ static void resumption_asks_the_card_once(void **state) {
     }
 }
 
+/* ---- what ends a handshake: more in faults_test.c ---- */
+
+static void assert_failure(unsigned version, struct sim_server server, const char *why) {
+    struct dev_tls_config cfg = sim_config(&card, version, 0);
+    struct run run;
+
+    server.versions = version;
+    run = connect_all(&cfg, &server, 1);
+    assert_true(run.result < 0);
+    if (!strstr(run.why.reason, why))
+        fail_msg("'%s' is not in '%s'", why, run.why.reason);
+    assert_int_equal(run.why.sw, 0);
+}
+
+static void the_peers_alert_is_told_by_name(void **state) {
+    (void)state;
+    assert_failure(DEV_TLS12, (struct sim_server){.groups = "X25519"},
+                   "peer sent alert 40 (handshake failure)");
+    assert_failure(DEV_TLS13, (struct sim_server){.groups = "X25519"},
+                   "peer sent alert 40 (handshake failure)");
+}
+
+static void a_peer_that_vanishes_is_told(void **state) {
+    (void)state;
+    assert_failure(DEV_TLS13, (struct sim_server){.records = 1, .close = true}, "closed");
+}
+
+/* ---- who the server is ---- */
+
+static void expect_name(unsigned version, const char *name, bool good) {
+    struct dev_tls_config cfg = sim_config(&card, version, 0);
+    struct sim_server server = {.versions = version};
+    struct run run;
+
+    cfg.server_name = name;
+    run = connect_all(&cfg, &server, 1);
+    if (good)
+        assert_good(&run, &server);
+    else
+        assert_non_null(strstr(run.why.reason, "server's certificate: "));
+}
+
+static void the_certificate_has_to_be_for_the_name_or_address(void **state) {
+    (void)state;
+    for (unsigned v = 0; v < 3; v++) {
+        expect_name(versions[v], "localhost", true);
+        expect_name(versions[v], "127.0.0.1", true);
+        expect_name(versions[v], "elsewhere", false);
+        expect_name(versions[v], "127.0.0.2", false);
+        expect_name(versions[v], "::1", false);
+    }
+}
+
+/* ---- what cannot be ---- */
+
+static void refuse(struct dev_task *t, void *arg) {
+    struct run *run = arg;
+    struct dev_tls *tls;
+
+    (void)t;
+    run->result = dev_tls_new(run->cfg, &tls, &run->why);
+}
+
+static void assert_refused(struct dev_tls_config *cfg, const char *why) {
+    struct run run = {.cfg = cfg};
+
+    sim_run(&bed, refuse, &run);
+    assert_true(run.result < 0);
+    if (!strstr(run.why.reason, why))
+        fail_msg("'%s' is not in '%s'", why, run.why.reason);
+}
+
+static void what_cannot_be_is_refused_with_the_reason(void **state) {
+    struct dev_tls_config cfg;
+
+    (void)state;
+    cfg = sim_config(&card, DEV_TLS13, DERIVE);
+    assert_refused(&cfg, "needs ecdhe");
+    cfg = sim_psk_config(&card, DEV_TLS12, true, false);
+    cfg.offload = ECDHE;
+    assert_refused(&cfg, "no key agreement");
+    cfg.offload = VERIFY;
+    assert_refused(&cfg, "no signatures");
+    cfg = sim_config(&card, DEV_TLS13, 0);
+    cfg.ciphers = "TLS_AES_128_GCM_SHA256:NO_SUCH";
+    assert_refused(&cfg, "no cipher suite NO_SUCH");
+    cfg = sim_config(&card, DEV_TLS13, 0);
+    cfg.ca_file = "/nowhere/ca.pem";
+    assert_refused(&cfg, "CA certificate /nowhere/ca.pem: ");
+    cfg = sim_config(&card, DEV_TLS13, 0);
+    cfg.cert = tb_span("\x30\x82\x01", 3);
+    assert_refused(&cfg, "own certificate: ");
+}
+
+/* ---- suites, key log ---- */
+
+static unsigned logged;
+
+static void on_keylog(const char *line, void *user) {
+    assert_string_equal(user, "log");
+    assert_true(strncmp(line, "CLIENT_RANDOM ", 14) == 0 || strncmp(line, "CLIENT_", 7) == 0 ||
+                strncmp(line, "SERVER_", 7) == 0);
+    logged++;
+}
+
+static void suites_have_the_names_of_iana(void **state) {
+    static const struct {
+        unsigned version;
+        const char *name, *lines;
+    } rows[] = {{DEV_TLS12, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8", "1"},
+                {DEV_TLS12, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM", "1"},
+                {DEV_TLS13, "TLS_AES_128_GCM_SHA256", "4"},
+                {DEV_DTLS12, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "1"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct dev_tls_config cfg = sim_config(&card, rows[i].version, 0);
+        struct sim_server server = {.versions = rows[i].version, .ciphers = "ALL:@SECLEVEL=0"};
+        struct run run;
+        char log[] = "log";
+
+        cfg.ciphers = rows[i].name;
+        cfg.keylog = on_keylog;
+        cfg.keylog_user = log;
+        logged = 0;
+        run = connect_all(&cfg, &server, 1);
+        assert_good(&run, &server);
+        assert_string_equal(run.info.cipher, rows[i].name);
+        assert_int_equal(logged, rows[i].lines[0] - '0');
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_offload_is_done_by_the_card),
         cmocka_unit_test(a_key_in_software_is_for_comparison),
         cmocka_unit_test(the_secret_stays_in_the_card),
         cmocka_unit_test(resumption_asks_the_card_once),
+        cmocka_unit_test(the_peers_alert_is_told_by_name),
+        cmocka_unit_test(a_peer_that_vanishes_is_told),
+        cmocka_unit_test(the_certificate_has_to_be_for_the_name_or_address),
+        cmocka_unit_test(what_cannot_be_is_refused_with_the_reason),
+        cmocka_unit_test(suites_have_the_names_of_iana),
     };
 
+    sim_stack = DEV_MBEDTLS;
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

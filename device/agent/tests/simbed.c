@@ -285,12 +285,19 @@ void sim_run(struct sim_bed *bed, dev_task_fn *fn, void *arg) {
     assert(!task.fiber);
 }
 
+enum dev_stack sim_stack = DEV_OPENSSL;
+
+void sim_choose_stack(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "mbedtls") == 0)
+        sim_stack = DEV_MBEDTLS;
+}
+
 struct dev_tls_config sim_config(struct sim_card *c, unsigned versions, unsigned offload) {
     static struct iotsafe_ref key;
 
     key = iotsafe_id1(1);
     return (struct dev_tls_config){
-        .stack = DEV_OPENSSL,
+        .stack = sim_stack,
         .versions = versions,
         .server_name = "localhost",
         .ca = tb_span(c->bed->ca_der, c->bed->ca_der_n),
@@ -307,7 +314,7 @@ struct dev_tls_config sim_psk_config(struct sim_card *c, unsigned versions, bool
 
     secret = iotsafe_id1(6);
     return (struct dev_tls_config){
-        .stack = DEV_OPENSSL,
+        .stack = sim_stack,
         .versions = versions,
         .server_name = "localhost",
         .psk_identity = sim_identity,

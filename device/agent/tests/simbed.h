@@ -92,6 +92,9 @@ void sim_stop(struct sim_server *s);
 /* Runs fn on a task of its own until the loop has nothing more to do. */
 void sim_run(struct sim_bed *bed, dev_task_fn *fn, void *arg);
 
+/* Of the two that follow; the first argument of a test's program: "mbedtls", else OpenSSL. */
+extern enum dev_stack sim_stack;
+void sim_choose_stack(int argc, char **argv);
 /* Everything from the card, to be completed by a test. Valid for one call of dev_tls_new(). */
 struct dev_tls_config sim_config(struct sim_card *c, unsigned versions, unsigned offload);
 struct dev_tls_config sim_psk_config(struct sim_card *c, unsigned versions, bool plain, bool ecdhe);

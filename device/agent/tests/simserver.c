@@ -241,6 +241,8 @@ void sim_serve(struct sim_server *s, struct sim_bed *bed) {
     s->fd = socket(AF_INET, dtls ? SOCK_DGRAM : SOCK_STREAM, 0);
     if (dtls)
         setsockopt(s->fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    else /* records are sent one by one */
+        setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     assert(bind(s->fd, (const struct sockaddr *)&sin, sizeof sin) == 0);
     assert(dtls || listen(s->fd, 64) == 0);
     assert(getsockname(s->fd, (struct sockaddr *)&sin, &len) == 0);

@@ -72,6 +72,7 @@ struct session {
     unsigned offload;
     struct iotsafe_psa_counters counters;
     struct iotsafe_psa_trouble trouble;
+    int failed; /* the trouble's error, until the session is settled */
     struct entry *ephemeral[EPHEMERAL_MAX];
     struct derivation derivations[DERIVATION_MAX];
     struct {

@@ -65,6 +65,7 @@ void iotsafe_psa_settle(struct iotsafe_psa_session *storage) {
             session_drop_ephemeral(s, s->ephemeral[i]);
     }
     table_drop(s->secret.shared_key);
+    s->failed = 0;
     mbedtls_platform_zeroize(s->derivations, sizeof s->derivations);
     mbedtls_platform_zeroize(&s->secret, sizeof s->secret);
 }
@@ -83,9 +84,13 @@ struct iotsafe_psa_session *iotsafe_psa_enter(struct iotsafe_psa_session *s) {
 
 /* ---- asking ---- */
 
+/* From now on, until it is settled, the session asks no card: Mbed TLS tries another certificate,
+ * or another algorithm, when an operation fails, but what has failed once is not tried again. */
 static void note(struct session *s, int error, uint16_t sw, const char *what) {
-    if (s->trouble.error == 0)
-        s->trouble = (struct iotsafe_psa_trouble){error, sw, what};
+    if (s->failed)
+        return;
+    s->failed = error;
+    s->trouble = (struct iotsafe_psa_trouble){error, sw, what};
 }
 
 psa_status_t session_status(int error) {
@@ -121,6 +126,8 @@ int session_ask(struct session *s, card_op *op, void *arg, uint32_t *counter, co
     uint16_t sw = 0;
     int r;
 
+    if (s->failed)
+        return s->failed;
     current = NULL; /* whoever runs while this one is parked is not this session */
     r = s->host.acquire(s->host.user, &client);
     if (r == 0) {
@@ -140,6 +147,8 @@ int session_ask(struct session *s, card_op *op, void *arg, uint32_t *counter, co
 int session_slot(struct session *s, struct entry *e) {
     int r;
 
+    if (s->failed)
+        return s->failed;
     current = NULL;
     r = s->host.slot_take(s->host.user, &e->slot, &e->peer);
     current = s;
@@ -149,6 +158,8 @@ int session_slot(struct session *s, struct entry *e) {
 int session_verifier(struct session *s, struct iotsafe_ref *ret) {
     int r;
 
+    if (s->failed)
+        return s->failed;
     current = NULL;
     r = s->host.verifier(s->host.user, ret);
     current = s;

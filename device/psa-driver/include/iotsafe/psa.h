@@ -74,7 +74,8 @@ struct iotsafe_psa_counters {
     uint32_t software_generate, software_agree, software_sign, software_verify;
 };
 
-/* The first operation of a session that failed. That a signature does not match is no failure. */
+/* The operation of the last handshake that failed. That a signature does not match is no failure.
+ */
 struct iotsafe_psa_trouble {
     int error;        /* IOTSAFE_E…, 0: none failed */
     uint16_t sw;      /* the card's status word, 0 when there was none */
@@ -90,7 +91,8 @@ struct iotsafe_psa_session { /* caller's storage, not to be moved; contents are 
 int iotsafe_psa_init(struct iotsafe_psa_session *s, const struct iotsafe_psa_host *host,
                      unsigned offload);
 /* A handshake is over, well or not: containers that it still holds are given back, secrets that
- * were kept for it are wiped. Key identifiers it got from psa_generate_key() are void. */
+ * were kept for it are wiped. Key identifiers it got from psa_generate_key() are void. After a
+ * failure the card is not asked again before this. */
 void iotsafe_psa_settle(struct iotsafe_psa_session *s);
 /* The end; settles. Not while s is entered. A zeroed session is allowed. */
 void iotsafe_psa_done(struct iotsafe_psa_session *s);
