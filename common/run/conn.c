@@ -52,8 +52,30 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
  * way. */
 static void end_output(struct tb_conn *c) {
     c->shutdown.data = c;
-    if (c->at_eof || uv_shutdown(&c->shutdown, &c->u.stream, on_shutdown) < 0)
+    if (c->at_eof || (!c->ended && uv_shutdown(&c->shutdown, &c->u.stream, on_shutdown) < 0))
         tb_conn_close(c, c->why);
+}
+
+static void on_half_shutdown(uv_shutdown_t *req, int status) {
+    (void)req;
+    (void)status; /* a peer that is gone is found out by reading */
+}
+
+static void half_close(struct tb_conn *c) {
+    if (c->at_eof) {
+        tb_conn_close(c, 0);
+        return;
+    }
+    c->shutdown.data = c;
+    (void)uv_shutdown(&c->shutdown, &c->u.stream, on_half_shutdown);
+}
+
+void tb_conn_end(struct tb_conn *c) {
+    if (c->closing || c->finishing || c->ended)
+        return;
+    c->ended = true;
+    if (!c->writing)
+        half_close(c);
 }
 
 static void start_reading(struct tb_conn *c);
@@ -130,8 +152,11 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf) {
         /* A peer that only closed its sending side still gets what is queued for it. */
         c->at_eof = true;
         uv_read_stop(s);
-        if (c->ops->on_end && c->ops->on_end(c, c->user))
+        if (c->ops->on_end && c->ops->on_end(c, c->user)) {
+            if (c->ended && !c->writing)
+                tb_conn_close(c, 0);
             return;
+        }
         if (c->writing)
             finish(c, TB_ECLOSED);
         else
@@ -199,6 +224,8 @@ static void on_written(uv_write_t *req, int status) {
     } else {
         tb_outbuf_done(&c->flying); /* an idle connection keeps no output memory */
         tb_outbuf_done(&c->waiting);
+        if (c->ended && !c->finishing)
+            half_close(c);
         if (c->finishing)
             end_output(c);
     }
@@ -232,7 +259,7 @@ int tb_conn_write(struct tb_conn *c, const struct tb_span *pieces, unsigned n) {
     int r;
 
     assert(n <= TB_CONN_PIECES);
-    if (c->closing || c->finishing)
+    if (c->closing || c->finishing || c->ended)
         return TB_ECLOSED;
     if (c->deaf)
         return c->deaf;

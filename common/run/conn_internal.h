@@ -19,6 +19,7 @@ struct tb_conn {
     struct tb_deadline linger; /* a handle only from tb_conn_finish() on */
     unsigned open;             /* handles whose close callback is still to come */
     bool closing, finishing, paused;
+    bool ended;    /* we have said all: tb_conn_end() */
     bool at_eof;   /* the peer has said all it had to say */
     bool writing;  /* flying belongs to libuv */
     bool full;     /* the writer was told to wait for on_drain */

@@ -1,5 +1,6 @@
 #pragma once
 /* sim-modem: the program around the core. */
+#include "data/service.h"
 #include "simmodem/modem.h"
 #include "tb/apdu.h"
 #include "tb/cli.h"
@@ -8,12 +9,14 @@
 #include "tb/loop.h"
 #include "tb/pty.h"
 #include "tb/trace.h"
+#include "uart.h"
 
 struct options {
     struct tb_cli_common common; /* first */
     char *vpcd, *model, *imei, *trace_apdu;
     struct tb_strv at_pty, at_tcp, at_unix, quirk;
-    unsigned card_timeout;
+    char *data, *uart, *radio;
+    unsigned card_timeout, seed;
 };
 
 struct app {
@@ -30,6 +33,9 @@ struct app {
     struct endpoint *endpoints;
     struct port *ports; /* connected TEs, and one per pty */
     unsigned serial;    /* names ports */
+    struct uart uart;
+    struct radio radio;
+    struct data_service *data; /* NULL: none was asked for */
 
     uint8_t last_ins[TB_CHANNELS]; /* capture.c: what GET RESPONSE belongs to */
     uint8_t masked[2][TB_APDU_MAX_RSP + 2];
@@ -60,6 +66,11 @@ int endpoint_open(struct app *app, enum endpoint_kind kind, const char *text,
 void endpoints_describe(const struct app *app, json_t *ready);
 void endpoints_stop(struct app *app);
 void endpoints_free(struct app *app); /* after the loop has ended */
+
+/* latency.c: sets uart or radio from a name, NULL: leaves it. TB_EPARSE with the nearest name. */
+int latency_set(struct app *app, const char *uart, const char *radio,
+                struct tb_error *e) TB_CHECKED;
+void latency_describe(const struct app *app, json_t *reply);
 
 /* verbs.c */
 extern const struct tb_ctl_verb app_verbs[];

@@ -22,6 +22,18 @@ static const struct tb_opt options[] = {
     {"quirk", 'q', "KEY=VALUE", "One deviation on top of the model; repeatable", TB_OPT_LIST,
      offsetof(struct options, quirk), NULL},
     {"imei", 0, "DIGITS", "15 digits", TB_OPT_STRING, offsetof(struct options, imei), NULL},
+    {"data", 0, "ADDR",
+     "Packet service for programs: a SOCKS5 proxy there (CONNECT, UDP ASSOCIATE), which works "
+     "while "
+     "the modem is registered and attached",
+     TB_OPT_STRING, offsetof(struct options, data), NULL},
+    {"uart", 0, "PROFILE", "How slow the AT ports are: off, usb, uart-115k or uart-9k6",
+     TB_OPT_STRING, offsetof(struct options, uart), "off"},
+    {"radio", 0, "PROFILE",
+     "How slow the packet service is: off, lte-m, nb-iot-good or nb-iot-deep", TB_OPT_STRING,
+     offsetof(struct options, radio), "off"},
+    {"seed", 0, "N", "Of the jitter and loss of these profiles: same seed, same run", TB_OPT_UINT,
+     offsetof(struct options, seed), "1"},
     {"card-timeout", 0, "MS", "A card that takes longer to answer is mute; 0: wait for ever",
      TB_OPT_UINT, offsetof(struct options, card_timeout), "60000"},
     {"trace-apdu", 0, "FILE", "Capture APDUs (pcapng, GSMTAP), secrets zeroed", TB_OPT_STRING,
@@ -80,6 +92,13 @@ static void on_apdu(struct tb_span cmd, struct tb_span rsp, const char *origin, 
     capture_apdu(app, cmd, rsp, origin);
 }
 
+static void on_packet_service(bool attached, void *user) {
+    struct app *app = user;
+
+    if (app->data)
+        data_service_attach(app->data, attached);
+}
+
 void app_event(struct app *app, const char *name, json_t *members) {
     if (app->ctl)
         tb_ctl_event(app->ctl, name, members);
@@ -120,6 +139,7 @@ static int make_modem(struct app *app, struct tb_error *e) {
         .now_ms = now_ms,
         .wall_ms = wall_ms,
         .on_event = on_event,
+        .on_packet_service = on_packet_service,
     };
     struct modem_quirks quirks;
     struct modem_config cfg = {.quirks = &quirks, .imei = app->opt.imei, .ops = &ops, .user = app};
@@ -135,6 +155,16 @@ static int make_modem(struct app *app, struct tb_error *e) {
     return app->modem
                ? 0
                : tb_error_set(e, r, NULL, 0, "--imei wants 15 digits, not \"%s\"", app->opt.imei);
+}
+
+static int open_data(struct app *app, struct tb_error *e) {
+    struct tb_addr at;
+    int r;
+
+    if (!app->opt.data)
+        return 0;
+    r = tb_addr_parse(app->opt.data, &at, e);
+    return r < 0 ? r : data_service_open(app->uv, &at, &app->radio, &app->data, e);
 }
 
 static void on_quit(void *user) {
@@ -162,6 +192,11 @@ static int start(struct app *app, struct tb_error *e) {
     if (app->opt.at_pty.n + app->opt.at_tcp.n + app->opt.at_unix.n == 0)
         return tb_error_set(e, TB_EPARSE, NULL, 0,
                             "nobody could talk to it: give --at-pty, --at-tcp or --at-unix");
+    app->uart.random = app->opt.seed;
+    radio_init(&app->radio, TB_RADIO_OFF, ~(uint64_t)app->opt.seed);
+    r = latency_set(app, app->opt.uart, app->opt.radio, e);
+    if (r < 0)
+        return r;
     if (app->opt.trace_apdu)
         r = tb_trace_open(app->opt.trace_apdu, "sim-modem", &app->trace, e);
     if (r == 0)
@@ -177,6 +212,8 @@ static int start(struct app *app, struct tb_error *e) {
     if (r == 0)
         r = reader_start(app, &vpcd, e);
     if (r == 0)
+        r = open_data(app, e);
+    if (r == 0)
         r = open_all(app, ENDPOINT_PTY, &app->opt.at_pty, e);
     if (r == 0)
         r = open_all(app, ENDPOINT_TCP, &app->opt.at_tcp, e);
@@ -190,6 +227,8 @@ static void on_stop(void *arg) {
 
     endpoints_stop(app);
     reader_stop(app->reader);
+    data_service_close(app->data);
+    app->data = NULL;
     if (app->timer_open)
         uv_close((uv_handle_t *)&app->timer, NULL);
     app->timer_open = false;
@@ -208,6 +247,10 @@ static void tell_ready(const struct app *app) {
     json_object_set_new(ready, "vpcd",
                         json_string(tb_addr_str(reader_addr(app->reader), text, sizeof text)));
     endpoints_describe(app, ready);
+    if (app->data)
+        json_object_set_new(
+            ready, "data",
+            json_string(tb_addr_str(data_service_addr(app->data), text, sizeof text)));
     line = json_dumps(ready, JSON_COMPACT);
     tb_info("modem", "ready %s", line);
     if (app->opt.common.ready_fd != UINT_MAX &&

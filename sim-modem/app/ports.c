@@ -8,6 +8,7 @@
 
 #include "app.h"
 #include "tb/log.h"
+#include "uart.h"
 
 struct endpoint {
     struct endpoint *next;
@@ -22,6 +23,8 @@ struct port {
     struct port *next;
     struct app *app;
     struct at_channel *ch;
+    struct uart_line *line;
+    bool finishing;       /* all is answered, but the line still carries it */
     struct tb_conn *conn; /* one of the two */
     struct tb_pty *pty;
     char name[32];
@@ -43,9 +46,13 @@ static void tell(const struct port *p, const char *state) {
     app_event(p->app, "at-client", json_pack("{s:s,s:s}", "port", p->name, "state", state));
 }
 
-/* ---- Between channel and stream ---- */
+/* ---- Between channel and stream, the serial line in between ---- */
 
 static int on_write(struct tb_span bytes, void *user) {
+    return uart_output(((struct port *)user)->line, bytes);
+}
+
+static int line_output(struct tb_span bytes, void *user) {
     struct port *p = user;
     int r = p->pty ? tb_pty_write(p->pty, &bytes, 1) : tb_conn_write(p->conn, &bytes, 1);
 
@@ -65,15 +72,40 @@ static void on_ready(void *user) {
 static void on_done(void *user) {
     struct port *p = user;
 
-    tb_conn_finish(p->conn);
+    p->finishing = uart_pending(p->line);
+    if (!p->finishing)
+        tb_conn_finish(p->conn);
 }
+
+static size_t line_input(struct tb_span bytes, void *user) {
+    return at_channel_input(((struct port *)user)->ch, bytes);
+}
+
+static bool line_echoes(void *user) {
+    return at_channel_echoes(((struct port *)user)->ch);
+}
+
+static void line_flushed(void *user) {
+    struct port *p = user;
+
+    if (p->finishing)
+        tb_conn_finish(p->conn);
+    else
+        at_channel_drained(p->ch);
+}
+
+static const struct uart_ops line_ops = {.input = line_input,
+                                         .echoes = line_echoes,
+                                         .output = line_output,
+                                         .offer = on_ready,
+                                         .flushed = line_flushed};
 
 static const struct at_channel_ops channel_ops = {
     .write = on_write, .ready = on_ready, .done = on_done};
 
 static size_t on_conn_data(struct tb_conn *c, struct tb_span data, void *user) {
     struct port *p = user;
-    size_t n = at_channel_input(p->ch, data);
+    size_t n = uart_input(p->line, data);
 
     if (n < data.n)
         tb_conn_pause(c);
@@ -84,7 +116,7 @@ static size_t on_conn_data(struct tb_conn *c, struct tb_span data, void *user) {
 
 static size_t on_pty_data(struct tb_pty *pty, struct tb_span data, void *user) {
     struct port *p = user;
-    size_t n = at_channel_input(p->ch, data);
+    size_t n = uart_input(p->line, data);
 
     if (n < data.n)
         tb_pty_pause(pty);
@@ -103,24 +135,33 @@ static bool on_conn_end(struct tb_conn *c, void *user) {
     return true;
 }
 
+static void drained(struct port *p) {
+    if (uart_pending(p->line))
+        uart_drained(p->line);
+    else
+        at_channel_drained(p->ch);
+}
+
 static void on_conn_drain(struct tb_conn *c, void *user) {
     (void)c;
-    at_channel_drained(((struct port *)user)->ch);
+    drained(user);
 }
 
 static void on_pty_drain(struct tb_pty *pty, void *user) {
     (void)pty;
-    at_channel_drained(((struct port *)user)->ch);
+    drained(user);
 }
 
 static void on_pty_clients(struct tb_pty *pty, bool present, void *user) {
     struct port *p = user;
 
     (void)pty;
-    if (present)
-        at_channel_attached(p->ch);
-    else
+    if (!present) {
+        uart_forget(p->line);
         at_channel_hangup(p->ch);
+    } else {
+        at_channel_attached(p->ch);
+    }
     tell(p, present ? "connected" : "gone");
 }
 
@@ -131,6 +172,7 @@ static void on_closed(int why, void *user) {
         at = &(*at)->next;
     *at = p->next;
     at_channel_free(p->ch);
+    uart_line_close(p->line);
     if (p->pty && why != 0)
         tb_error_log("at", "%s is lost: %s", p->name, tb_strerror(why));
     if (p->conn)
@@ -166,6 +208,7 @@ static void port_open(struct port *p, enum endpoint_kind kind) {
                                      [ENDPOINT_TCP] = AT_CHANNEL_NO_ECHO,
                                      [ENDPOINT_UNIX] = 0};
 
+    p->line = uart_line_new(p->app->uv, &p->app->uart, &line_ops, p);
     p->ch = at_channel_new(p->app->modem, p->name, flags[kind], &channel_ops, p);
     if (!p->ch)
         abort();

@@ -18,7 +18,33 @@ static int state(struct tb_ctl_call *call, const json_t *request, json_t *reply,
     json_object_set_new(reply, "rssi", json_integer(s.rssi));
     json_object_set_new(reply, "at_channels", json_integer(s.at_channels));
     json_object_set_new(reply, "sessions", json_integer(s.sessions));
+    json_object_set_new(reply, "packet_service", json_boolean(s.packet_service));
     return 0;
+}
+
+static json_t *data_counters(const struct data_service *s) {
+    struct data_counters c;
+
+    data_service_counters(s, &c);
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:i}", "clients", (json_int_t)c.clients, "connects",
+                     (json_int_t)c.connects, "associations", (json_int_t)c.associations, "refused",
+                     (json_int_t)c.refused, "cut", (json_int_t)c.cut, "open", (int)c.open);
+}
+
+static int latency(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                   struct tb_error *e, void *user) {
+    const json_t *uart = json_object_get(request, "uart"),
+                 *radio = json_object_get(request, "radio");
+    struct app *app = user;
+    int r;
+
+    (void)call;
+    if ((uart && !json_is_string(uart)) || (radio && !json_is_string(radio)))
+        return tb_error_set(e, TB_EPARSE, NULL, 0, "uart and radio: want a name");
+    r = latency_set(app, json_string_value(uart), json_string_value(radio), e);
+    if (r == 0)
+        latency_describe(app, reply);
+    return r;
 }
 
 static int counters(struct tb_ctl_call *call, const json_t *request, json_t *reply,
@@ -34,6 +60,8 @@ static int counters(struct tb_ctl_call *call, const json_t *request, json_t *rep
     json_object_set_new(reply, "apdus_own", json_integer((json_int_t)c.apdus_own));
     json_object_set_new(reply, "card_resets", json_integer((json_int_t)c.card_resets));
     json_object_set_new(reply, "urcs_dropped", json_integer((json_int_t)c.urcs_dropped));
+    if (app->data)
+        json_object_set_new(reply, "data", data_counters(app->data));
     return 0;
 }
 
@@ -80,6 +108,7 @@ static int card_reset(struct tb_ctl_call *call, const json_t *request, json_t *r
 const struct tb_ctl_verb app_verbs[] = {
     {"state", "card, subscriber, registration, radio, open sessions", state},
     {"counters", "lines, errors, APDUs, resets since the start", counters},
+    {"latency", "uart, radio: be that slow from now on; answers what was modelled", latency},
     {"signal", "rssi (0..31, 99): what +CSQ and +CESQ say from now on", signal_},
     {"registration", "state (none home searching denied unknown roaming): what the network answers",
      registration},

@@ -335,6 +335,10 @@ bool at_channel_typing(const struct at_channel *ch) {
     return !ch->busy && at_line_typing(&ch->line);
 }
 
+bool at_channel_echoes(const struct at_channel *ch) {
+    return ch->set.echo;
+}
+
 void at_channel_drained(struct at_channel *ch) {
     if (!ch->stalled)
         return;

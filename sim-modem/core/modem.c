@@ -63,6 +63,11 @@ void modem_leave(struct modem *m) {
     m->depth--;
     if (m->depth > 0)
         return;
+    if (m->packet_told != net_attached(&m->net)) {
+        m->packet_told = !m->packet_told;
+        if (m->ops->on_packet_service)
+            m->ops->on_packet_service(m->packet_told, m->user);
+    }
     for (struct at_channel *ch = m->channels; ch; ch = ch->next) {
         if (ch->ended && !ch->busy && !ch->stalled && !ch->typed_n) {
             ch->ended = false;
@@ -232,6 +237,7 @@ void modem_status(const struct modem *m, struct modem_status *ret) {
         .fun = m->fun,
         .rssi = m->net.rssi,
         .sessions = sim_open_count(m),
+        .packet_service = net_attached(&m->net),
     };
     memcpy(ret->iccid, m->sim.iccid, sizeof ret->iccid);
     memcpy(ret->imsi, m->sim.imsi, sizeof ret->imsi);

@@ -31,6 +31,7 @@ struct modem {
     int zone;             /* quarters of an hour */
 
     struct net net;
+    bool packet_told; /* that there is packet service */
     struct sim sim;
     struct modem_counters counters;
 

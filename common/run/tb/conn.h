@@ -79,6 +79,11 @@ void tb_conn_close(struct tb_conn *c, int why);
  * so that nothing sent is lost; all of it within 1 s. on_data is not called any more, why is 0. */
 void tb_conn_finish(struct tb_conn *c);
 
+/* Half a close: after what is queued the peer is told that nothing more comes, and can be read from
+ * as before. Writing is over (TB_ECLOSED). When the peer, too, has said all (on_end() answered
+ * true) and the last byte is out, the connection closes by itself, and why is 0. */
+void tb_conn_end(struct tb_conn *c);
+
 int tb_conn_fd(const struct tb_conn *c); /* for setsockopt; owned by c */
 /* Another owner: takes effect with the next callback. */
 void tb_conn_set_ops(struct tb_conn *c, const struct tb_conn_ops *ops, void *user);

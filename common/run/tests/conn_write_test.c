@@ -235,6 +235,67 @@ static void a_write_that_failed_on_a_paused_connection_closes_it(void **state) {
     assert_int_equal(e->why, UV_EPIPE);
 }
 
+/* Half a close: the peer hears the end behind the last byte, and can still speak. */
+static void end_leaves_the_other_half(void **state) {
+    struct end *e = *state;
+    uint8_t *bytes = much(6 << 20);
+    const struct tb_span x = tb_span_str("x");
+    size_t n = fill(e, bytes, 6 << 20);
+
+    tb_conn_end(e->conn);
+    tb_conn_end(e->conn);
+    assert_int_equal(tb_conn_write(e->conn, &x, 1), TB_ECLOSED);
+    assert_int_equal(drain(e, n + 1), n); /* all, then the end */
+    say(e, "still here");
+    until_got(e, 10);
+    assert_int_equal(e->closed, 0);
+    free(bytes);
+}
+
+static void end_at_once_and_then_close(void **state) {
+    struct end *e = *state;
+
+    tb_conn_end(e->conn);
+    assert_int_equal(drain(e, 1), 0);
+    say(e, "a");
+    until_got(e, 1);
+    tb_conn_close(e->conn, 42);
+    until(e, &e->closed);
+    assert_int_equal(e->why, 42);
+}
+
+/* With the peer's half said before or after ours, and much or nothing in the queue. */
+static void two_halves_are_a_close(void **state) {
+    struct end *e = *state;
+    const struct tb_conn_ops ops = {.on_data = end_ops.on_data,
+                                    .on_drain = end_ops.on_drain,
+                                    .on_end = on_end,
+                                    .on_closed = end_ops.on_closed};
+    uint8_t *bytes = much(6 << 20);
+    size_t n = fill(e, bytes, 6 << 20);
+
+    tb_conn_set_ops(e->conn, &ops, e);
+    tb_conn_end(e->conn);
+    shutdown(e->peer, SHUT_WR);
+    turn(e);
+    assert_int_equal(drain(e, n + 1), n);
+    until(e, &e->closed);
+    assert_int_equal(e->why, 0);
+    free(bytes);
+}
+
+static void end_and_then_finish(void **state) {
+    struct end *e = *state;
+
+    tb_conn_end(e->conn);
+    tb_conn_finish(e->conn);
+    assert_int_equal(drain(e, 1), 0);
+    close(e->peer);
+    e->peer = -1;
+    until(e, &e->closed);
+    assert_int_equal(e->why, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         BOTH(slow_reader_is_waited_for),
@@ -251,6 +312,10 @@ int main(void) {
         BOTH(vanished_peer_with_a_queue),
         UNIX_TEST(what_the_peer_said_last_is_read_after_a_write_that_failed),
         UNIX_TEST(a_write_that_failed_on_a_paused_connection_closes_it),
+        BOTH(end_leaves_the_other_half),
+        BOTH(end_at_once_and_then_close),
+        BOTH(end_and_then_finish),
+        BOTH(two_halves_are_a_close),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,6 +37,9 @@ struct modem_ops { /* calls out of the modem; all must return at once */
     /* For events: "card-inserted" (text: ICCID or ""), "card-removed" (reason), "registration"
      * (state). NULL: none. */
     void (*on_event)(const char *name, const char *text, void *user);
+    /* The modem has packet service from now on (registered and attached), or has it no more. At
+     * first it has none. NULL: not wanted. */
+    void (*on_packet_service)(bool attached, void *user);
 };
 
 struct modem_config {
@@ -108,6 +111,7 @@ void at_channel_end(struct at_channel *ch);
 void at_channel_drained(struct at_channel *ch);
 /* True when the input so far ends inside a line: no answer is to be expected before more comes. */
 bool at_channel_typing(const struct at_channel *ch);
+bool at_channel_echoes(const struct at_channel *ch); /* ATE1 is in force */
 
 /* The network as far as it looks alive; set by the control socket, told to channels that asked for
  * it. */
@@ -133,6 +137,7 @@ struct modem_status { /* for control sockets; strings live in the struct */
     const char *card; /* "absent", "off", "booting", "ready", "failed" */
     char iccid[24], imsi[16];
     enum modem_registration registration;
+    bool packet_service;
     unsigned fun, rssi, at_channels, sessions; /* sessions: logical channels open for TEs */
 };
 void modem_status(const struct modem *m, struct modem_status *ret);
