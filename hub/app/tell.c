@@ -24,6 +24,20 @@ void hub_tell(struct hub *h, const char *event, json_t *members) {
     tb_ctl_event(h->ctl, event, members);
 }
 
+/* For people: where everything is. */
+static void log_listeners(const json_t *listeners) {
+    const json_t *l;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)listeners, i, l) {
+        const char *tls = json_string_value(json_object_get(l, "tls"));
+
+        tb_info("hub", "listening name=%s at=%s%s%s",
+                json_string_value(json_object_get(l, "name")),
+                json_string_value(json_object_get(l, "at")), tls ? " tls=" : "", tls ? tls : "");
+    }
+}
+
 void hub_tell_ready(struct hub *h) {
     char ctl[300], broker[300], *line;
     json_t *o;
@@ -39,6 +53,7 @@ void hub_tell_ready(struct hub *h) {
                             json_string(tb_addr_str(tb_ctl_addr(h->ctl), ctl, sizeof ctl)));
     json_object_set_new(o, "listeners", hub_json_listeners(h));
     line = json_dumps(o, JSON_COMPACT);
+    log_listeners(json_object_get(o, "listeners"));
     json_decref(o);
     tb_info("hub", "ready broker=%s", broker);
     if (h->opt.common.ready_fd != UINT_MAX && tb_ready_tell((int)h->opt.common.ready_fd, line) < 0)

@@ -77,7 +77,10 @@ local kit = {
   nearest = nearest,
 }
 
-local bed = assert(load(scripts.bed_procs, "@bed_procs.lua"))(kit)
+-- A script of lib/ by its name, run with kit and what else it wants.
+function kit.part(name, ...) return assert(load(scripts[name], "@" .. name .. ".lua"))(kit, ...) end
+
+local bed = kit.part "bed_procs"
 
 -- ---- the verbs ----
 

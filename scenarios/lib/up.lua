@@ -4,7 +4,9 @@ local kit, bed = ...
 local tb, settings = kit.tb, kit.settings
 
 local maker = bed.operator "red"
-local cloud = bed.hub { mqtt = "tls", trust = { maker } }
+local cloud = bed.hub {
+  mqtt = { "tls", "psk" }, coap = { "dtls", "psk" }, http = "tls", metrics = true, trust = { maker },
+}
 local sim = maker:sim { profile = settings.profile }
 local dev = bed.device { sim = sim, model = settings.model }
 dev:modem_on()
@@ -38,6 +40,10 @@ local function quoted(text)
 end
 
 local at = dev.modem_ready.at
+local listeners = {}
+for _, kind in ipairs { "mqtts", "mqtts_psk", "coaps", "coaps_tcp", "coaps_psk", "coaps_psk_tcp", "https", "metrics" } do
+  listeners[kind] = cloud.ready[kind]
+end
 local bed_json = {
   at = { pty = at.pty, tcp = at.tcp, unix = at.unix:gsub("^unix:", "") },
   vpcd = dev.modem_ready.vpcd,
@@ -45,8 +51,10 @@ local bed_json = {
     card = tb.sock(sim.name .. ".ctl"), modem = tb.sock(dev.modem_name .. ".ctl"),
     device = tb.sock(dev.name .. ".ctl"), hub = tb.sock("hub.ctl"),
   },
-  hub = { mqtts = cloud.ready.mqtts },
-  openssl_conf = conf, openssl_offload_conf = configure "openssl-offload.cnf", key_ref = key, client_cert = cert, ca = cloud.state .. "/ca/device.crt",
+  hub = listeners,
+  openssl_conf = conf, openssl_offload_conf = configure "openssl-offload.cnf", key_ref = key,
+  client_cert = cert, ca = cloud.state .. "/ca/device.crt",
+  psk_identity = sim.psk_identity or nil, psk_handle = sim.psk_id and "IOTSAFE:psk:" .. sim.psk_id or nil,
   device_id = dev.id, run_dir = tb.path("x"):sub(1, -3),
 }
 tb.write(tb.path("bed.json"), tb.encode(bed_json))
@@ -58,7 +66,10 @@ else
   local rows = {
     { "AT port", at.pty .. "   (any terminal: picocom " .. at.pty .. ")" },
     { "", "tcp:" .. at.tcp .. "   " .. at.unix },
-    { "hub MQTT/TLS", cloud.ready.mqtts }, { "device id", dev.id }, { "run folder", bed_json.run_dir },
+    { "hub MQTT", listeners.mqtts .. "   with a PSK " .. listeners.mqtts_psk },
+    { "hub CoAP", listeners.coaps .. "   with a PSK " .. listeners.coaps_psk .. "   (UDP)" },
+    { "hub HTTPS", listeners.https }, { "hub metrics", "http://" .. listeners.metrics .. "/metrics" },
+    { "device id", dev.id }, { "run folder", bed_json.run_dir },
   }
   for _, row in ipairs(rows) do tb.line(("  %-14s %s"):format(row[1], row[2])) end
   tb.line("")

@@ -7,6 +7,7 @@ import sqlite3
 
 PRIVATE, SECRET = 0, 2  # classes of objects in a card's store
 OBJECT, VALUE = ord("O"), 0xC4
+USIM, K, OPC = ord("K"), 0xC0, 0xC1
 
 
 def elements(data):
@@ -23,26 +24,29 @@ def elements(data):
 
 
 def card_secrets(store):
-    """Private keys and pre-shared keys in a card's store: {name: bytes}."""
+    """Private keys, pre-shared keys and the USIM's in a card's store: {name: bytes}."""
     found = {}
     with sqlite3.connect("file:%s?mode=ro" % store, uri=True) as db:
         for key, value in db.execute("SELECT key, value FROM nvm"):
-            if key[0] != OBJECT or key[2] not in (PRIVATE, SECRET):
+            wanted = (K, OPC) if key[0] == USIM else (VALUE,)
+            if key[0] != USIM and (key[0] != OBJECT or key[2] not in (PRIVATE, SECRET)):
                 continue
             for tag, data in elements(value[1:]):
-                if tag == VALUE and len(data) >= 16:
-                    found["%s object %s" % (os.path.basename(store), key.hex())] = data
+                if tag in wanted and len(data) >= 16:
+                    found["%s record %s %02X" % (os.path.basename(store), key.hex(), tag)] = data
     return found
 
 
 def key_files(folder):
-    """EC private keys in PEM files: {path: scalar}."""
+    """EC private keys in PEM files, and keys as they are: {path: scalar or key}."""
     found = {}
     for path in glob.glob(folder + "/**/*.key", recursive=True):
-        with open(path) as f:
-            text = f.read()
-        der = base64.b64decode("".join(line for line in text.splitlines() if not line.startswith("-")))
-        found[path] = der.partition(b"\x04\x20")[2][:32]
+        with open(path, "rb") as f:
+            data = f.read()
+        if data.startswith(b"-----BEGIN"):
+            der = base64.b64decode(b"".join(line for line in data.splitlines() if not line.startswith(b"-")))
+            data = der.partition(b"\x04\x20")[2][:32]
+        found[path] = data
     return found
 
 
@@ -88,4 +92,4 @@ def runs(folder):
 
 def hub_port(folder):
     with open(folder + "/log/hub.log") as f:
-        return int(re.search(r"mqtts=127\.0\.0\.1:(\d+)", f.read()).group(1))
+        return int(re.search(r"name=mqtts at=127\.0\.0\.1:(\d+)", f.read()).group(1))
