@@ -188,8 +188,8 @@ int hub_listener_parse(enum hub_listener_kind kind, unsigned n, const char *text
     if (!copy)
         abort();
     snprintf(option, sizeof option, "%s", kind_names[kind]);
-    for (char *p = option; *p; p++)
-        *p = *p == '_' ? '-' : *p;
+    for (char *p = strchr(option, '_'); p; p = strchr(p, '_'))
+        *p = '-';
     name_it(&l, option, n);
     set_text(&l.groups, d->groups);
     if (!hub_listener_is_psk(&l))

@@ -10,7 +10,14 @@
 
 /* Of memory per connection, which bounds the header of a request: answers 431 and 414. Connections
  * are counted by the listeners. */
-enum { CONNECTION_MEMORY = 16 << 10, CONNECTIONS_MAX = 1 << 20, TURNS_MAX = 16 };
+enum { CONNECTION_MEMORY = 8 << 10, CONNECTIONS_MAX = 1 << 20, TURNS_MAX = 16 };
+
+/* Release 1.0 renamed it. */
+#if MHD_VERSION >= 0x01000000
+#define STRICT MHD_OPTION_CLIENT_DISCIPLINE_LVL
+#else
+#define STRICT MHD_OPTION_STRICT_FOR_CLIENT
+#endif
 
 static void on_log(void *user, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
@@ -62,7 +69,7 @@ static int start_daemon(struct hub_http *h, struct tb_error *e) {
     const struct MHD_OptionItem options[] = {
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, NULL},
-        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
+        {STRICT, 1, NULL},
         {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
         {MHD_OPTION_END, 0, NULL}};
 

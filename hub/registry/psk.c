@@ -181,7 +181,7 @@ int hub_registry_psk(struct hub_registry *r, const struct hub_credential *c,
 int hub_psk_is(struct hub_registry *r, const struct hub_credential *c, struct tb_span secret,
                struct tb_error *e) {
     uint8_t stored[HUB_PSK_MAX];
-    size_t n;
+    size_t n = 0;
     int err = hub_registry_psk(r, c, stored, &n, e);
 
     if (err == 0)
@@ -209,7 +209,7 @@ int hub_psk_add(struct hub_registry *r, const char *device, const char *iccid, c
     static const uint8_t none[HUB_FP_SIZE];
     uint8_t fp[HUB_FP_SIZE], wrapped[HUB_PSK_WRAPPED_MAX];
     struct hub_credential known;
-    size_t n;
+    size_t n = 0;
     int err;
 
     if (!hub_psk_identity_ok(identity))

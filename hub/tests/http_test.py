@@ -148,6 +148,11 @@ class Devices(HttpCase):
 
     def test_a_long_poll_that_waits_costs_nothing(self):
         hub = self.hub()
+        other = self.web(hub)
+        other.send(GET % b"/command?wait=30" + GET % b"/whoami" + b"GET /who")
+        half = self.web(hub)
+        half.send(b"PUT /state HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc")
+        self.web(hub).stream.unwrap()  # says goodbye and does not close
         web = self.web(hub)
         web.get("/whoami")
         before = hub.ask("counters")["cpu_us"]

@@ -265,7 +265,7 @@ static void a_registry_of_schema_1_goes_on(void **state) {
     struct tb_error e = {0};
     char *sql;
     sqlite3 *db;
-    FILE *f = fopen(TB_HERE "/registry-1.sql", "r");
+    FILE *f = fopen(TB_SOURCE_DIR "/registry-1.sql", "r");
 
     assert_non_null(f);
     sql = calloc(1, 1 << 16);

@@ -122,12 +122,19 @@ class Accepted(PskCase):
         self.assertIn(b"through", seen.packet()[1])
 
     def test_secrets_come_from_the_card_factory(self):
-        self.write("cards.json", json.dumps({"cards": [{"iccid": ICCID, "imsi": ICCID[-15:], "credentials": [
-            {"kind": "psk", "identity": ICCID, "secret": "000102030405060708090a0b0c0d0e0f"}]}]}))
-        self.assertIn("1 credentials added", self.cli("import", self.path("cards.json")))
+        made = tbtest.run("sim-card", "personalise", os.path.join(tbtest.SOURCE, "sim-card/profiles/factory.card"),
+                          "--store", self.path("card.db"), "--export-secrets", "--issuer-cert", self.ca, "--issuer-key",
+                          self.ca.replace(".crt", ".key"))
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.write("cards.json", made.stdout)
+        card = json.loads(made.stdout)["cards"][0]
+        secrets = {c["identity"]: c["secret"] for c in card["credentials"] if c["kind"] == "psk"}
+        self.assertTrue(secrets)
+        self.cli("import", self.path("cards.json"))
         hub = self.hub()
-        self.device(hub, "1.3", ICCID, "000102030405060708090a0b0c0d0e0f")
-        self.events.expect("session", device=ICCID, kind="psk")
+        for identity, secret in secrets.items():
+            self.device(hub, "1.3", identity, secret)
+            self.events.expect("session", device=card["iccid"], kind="psk", identity="psk:" + identity)
 
 
 class Refused(PskCase):
