@@ -16,6 +16,13 @@ struct waiter { /* on the stack of a task that is parked */
     struct waiter *next;
 };
 
+struct file { /* as it was read */
+    struct file *next;
+    struct iotsafe_ref ref;
+    size_t n;
+    uint8_t bytes[];
+};
+
 struct dev_card {
     struct iotsafe *client;
     struct dev_lock lock;
@@ -23,6 +30,8 @@ struct dev_card {
     bool in_use;                 /* taken: the client must not be freed */
     struct iotsafe_slots *slots; /* NULL: not asked for yet */
     struct waiter *waiting;      /* for one of them */
+    struct file *files;          /* certificates and the like, the same for all applications */
+    uint64_t refreshes;          /* of the client, when they were read */
     bool has_link;               /* its transport is one of link.h */
 };
 
@@ -73,6 +82,7 @@ void dev_card_free(struct dev_card *card) {
         return;
     assert(!card->in_use);
     iotsafe_abandon(card->client);
+    dev_card_forget(card);
     free(card->slots);
     free(card);
 }
@@ -133,39 +143,115 @@ void dev_card_put(struct dev_card *card, int result) {
         if (result < 0 && !use->trouble.error)
             describe(card, result, &use->trouble);
     }
+    if (result < 0)
+        dev_card_forget(card); /* perhaps it is another card now */
     card->in_use = false;
     dev_unlock(&card->lock);
 }
 
-int dev_card_read_file(struct dev_card *card, const struct iotsafe_ref *file, uint8_t **ret,
-                       size_t *ret_len, struct dev_failure *why) {
+/* ---- files ---- */
+
+void dev_card_forget(struct dev_card *card) {
+    while (card->files) {
+        struct file *f = card->files;
+
+        card->files = f->next;
+        free(f);
+    }
+}
+
+static bool same_ref(const struct iotsafe_ref *a, const struct iotsafe_ref *b) {
+    return a->id_len == b->id_len && a->label_len == b->label_len &&
+           memcmp(a->id, b->id, a->id_len) == 0 && memcmp(a->label, b->label, a->label_len) == 0;
+}
+
+/* Whatever was known before the card told that its objects changed is of no use. */
+static void drop_stale(struct dev_card *card) {
+    struct iotsafe_stats now;
+
+    iotsafe_stats(card->client, &now);
+    if (now.refreshes != card->refreshes)
+        dev_card_forget(card);
+    card->refreshes = now.refreshes;
+}
+
+static const struct file *known_file(struct dev_card *card, const struct iotsafe_ref *ref) {
+    const struct file *f;
+
+    drop_stale(card);
+    for (f = card->files; f && !same_ref(&f->ref, ref); f = f->next)
+        ;
+    return f;
+}
+
+static void remember_file(struct dev_card *card, const struct iotsafe_ref *ref,
+                          const uint8_t *bytes, size_t n) {
+    struct file *f = malloc(sizeof *f + n);
+
+    if (!f)
+        abort();
+    *f = (struct file){.ref = *ref, .n = n};
+    memcpy(f->bytes, bytes, n);
+    drop_stale(card); /* reading may have told so */
+    f->next = card->files;
+    card->files = f;
+}
+
+static uint8_t *copy_of(const struct file *f) {
+    uint8_t *copy = malloc(f->n ? f->n : 1);
+
+    if (!copy)
+        abort();
+    memcpy(copy, f->bytes, f->n);
+    return copy;
+}
+
+static int fetch_file(struct dev_card *card, struct iotsafe *c, const struct iotsafe_ref *ref,
+                      struct dev_failure *why) {
     struct dev_card_trouble trouble;
     uint8_t *buf = malloc(FILE_MAX);
-    struct iotsafe *c;
     size_t n = 0;
     int r;
 
     if (!buf)
         abort();
+    r = iotsafe_read_file(c, ref, buf, FILE_MAX, &n);
+    if (r < 0) {
+        describe(card, r, &trouble);
+        dev_fail(why, "%s", trouble.text);
+        why->sw = trouble.sw;
+    } else {
+        remember_file(card, ref, buf, n);
+    }
+    free(buf);
+    return r;
+}
+
+int dev_card_read_file(struct dev_card *card, const struct iotsafe_ref *ref, uint8_t **ret,
+                       size_t *ret_len, struct dev_failure *why) {
+    const struct file *f = known_file(card, ref);
+    struct iotsafe *c;
+    int r;
+
+    if (f) {
+        *ret = copy_of(f);
+        *ret_len = f->n;
+        return 0;
+    }
     r = dev_card_take(card, &c);
     if (r < 0) {
         dev_fail(why, "%s", iotsafe_strerror(r));
-    } else {
-        r = iotsafe_read_file(c, file, buf, FILE_MAX, &n);
-        if (r < 0) {
-            describe(card, r, &trouble);
-            dev_fail(why, "%s", trouble.text);
-            why->sw = trouble.sw;
-        }
-        dev_card_put(card, r);
-    }
-    if (r < 0) {
-        free(buf);
         return r;
     }
-    *ret = buf;
-    *ret_len = n;
-    return 0;
+    if (!known_file(card, ref)) /* nobody else has read it while we waited */
+        r = fetch_file(card, c, ref, why);
+    if (r == 0) {
+        f = known_file(card, ref);
+        *ret = copy_of(f);
+        *ret_len = f->n;
+    }
+    dev_card_put(card, r);
+    return r;
 }
 
 void dev_card_release(struct dev_card *card) {
@@ -246,11 +332,7 @@ static int find_slots(struct dev_card *card, char *err, size_t cap) {
 
 static uint16_t bit_of(const struct dev_card *card, const struct iotsafe_ref *own) {
     for (unsigned i = 0; card->slots && i < card->slots->n_own; i++) {
-        const struct iotsafe_ref *a = &card->slots->own[i];
-
-        if (a->id_len == own->id_len && a->label_len == own->label_len &&
-            memcmp(a->id, own->id, a->id_len) == 0 &&
-            memcmp(a->label, own->label, a->label_len) == 0)
+        if (same_ref(&card->slots->own[i], own))
             return (uint16_t)(1U << i);
     }
     return 0;
@@ -283,16 +365,11 @@ static int wait_for_slot(struct dev_card *card) {
     return r;
 }
 
-int dev_card_slot_take(struct dev_card_slot *ret, char *err, size_t cap) {
-    struct dev_card_use *use = checked_current(err, cap);
+static int take_slot(struct dev_card_use *use, struct dev_card_slot *ret, char *err, size_t cap) {
+    struct dev_card *card = use->card;
     const struct iotsafe_ref *peer;
-    struct dev_card *card;
-    int r;
+    int r = find_slots(card, err, cap);
 
-    if (!use)
-        return IOTSAFE_E_ABSENT;
-    card = use->card;
-    r = find_slots(card, err, cap);
     if (r < 0)
         return r;
     peer = iotsafe_slots_peer(card->slots);
@@ -317,6 +394,21 @@ int dev_card_slot_take(struct dev_card_slot *ret, char *err, size_t cap) {
     if (!all_taken(card->slots))
         wake_one(card);
     return 0;
+}
+
+/* What failed before the card was asked is its trouble as well. */
+static int noted(struct dev_card_use *use, int r, const char *err) {
+    if (r < 0 && !use->trouble.error) {
+        use->trouble.error = r;
+        snprintf(use->trouble.text, sizeof use->trouble.text, "%s", err);
+    }
+    return r;
+}
+
+int dev_card_slot_take(struct dev_card_slot *ret, char *err, size_t cap) {
+    struct dev_card_use *use = checked_current(err, cap);
+
+    return use ? noted(use, take_slot(use, ret, err, cap), err) : IOTSAFE_E_ABSENT;
 }
 
 static void give_back(struct dev_card *card, uint16_t bits) {
@@ -357,8 +449,10 @@ int dev_card_verifier(struct iotsafe_ref *ret, char *err, size_t cap) {
         return r;
     verifier = iotsafe_slots_verifier(use->card->slots);
     if (!verifier)
-        return text(IOTSAFE_E_UNSUPPORTED, err, cap,
-                    "the card has no container for a key to verify with");
+        return noted(use,
+                     text(IOTSAFE_E_UNSUPPORTED, err, cap,
+                          "the card has no container for a key to verify with"),
+                     err);
     *ret = *verifier;
     return 0;
 }
@@ -374,7 +468,7 @@ int dev_card_host_acquire(struct dev_card *card, struct iotsafe **ret, char *err
     if (card && card != use->card)
         return text(IOTSAFE_E_ARGUMENT, err, cap, "the container is of another session's card");
     r = dev_card_take(use->card, ret);
-    return r < 0 ? text(r, err, cap, iotsafe_strerror(r)) : 0;
+    return r < 0 ? noted(use, text(r, err, cap, "others use it"), err) : 0;
 }
 
 void dev_card_host_release(int result) {

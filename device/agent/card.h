@@ -26,10 +26,13 @@ int dev_card_take(struct dev_card *card, struct iotsafe **ret) TB_CHECKED;
 /* result: 0 or the IOTSAFE_E… code of what was done; remembered as trouble when it is one. */
 void dev_card_put(struct dev_card *card, int result);
 
-/* For tasks: a whole file. The result is an IOTSAFE_E… code, with *why filled; *ret is
- * allocated. */
+/* For tasks: a whole file. The result is an IOTSAFE_E… code, with *why filled; *ret is allocated.
+ * What was read once is not asked for again, whoever wants it, until an operation of the card
+ * fails, the card tells of remote administration, or somebody has reason for dev_card_forget(). */
 int dev_card_read_file(struct dev_card *card, const struct iotsafe_ref *file, uint8_t **ret,
                        size_t *ret_len, struct dev_failure *why) TB_CHECKED;
+
+void dev_card_forget(struct dev_card *card);
 
 /* Gives the logical channel back, for tasks. */
 void dev_card_release(struct dev_card *card);

@@ -38,6 +38,12 @@ static const char *impossible(const struct dev_tls_config *cfg) {
     return NULL;
 }
 
+/* Something was not as it should be: what the card has is read anew, it may have changed. */
+static void doubt(const struct dev_card_use *use) {
+    if (use->card)
+        dev_card_forget(use->card);
+}
+
 int dev_tls_new(const struct dev_tls_config *cfg, struct dev_tls **ret, struct dev_failure *why) {
     const char *no = impossible(cfg);
     struct dev_card_use use = {.card = cfg->card}, *before;
@@ -62,6 +68,8 @@ int dev_tls_new(const struct dev_tls_config *cfg, struct dev_tls **ret, struct d
         r = TB_EPARSE;
     }
     dev_card_enter(before);
+    if (r < 0)
+        doubt(&use);
     dev_card_use_done(&use);
     if (r == 0)
         (*ret)->card = cfg->card;
@@ -93,6 +101,8 @@ static int op_handshake(struct dev_channel *ch, uint64_t until, struct dev_failu
     r = ch->stack->handshake(ch, until, why);
     t->limit = limit;
     dev_card_enter(before);
+    if (r < 0)
+        doubt(&ch->use);
     dev_card_use_done(&ch->use); /* ephemeral keys have done their duty */
     return r;
 }
@@ -102,6 +112,8 @@ static int op_read(struct dev_channel *ch, void *buf, size_t cap, struct dev_fai
     int r = ch->stack->read(ch, buf, cap, why);
 
     dev_card_enter(before);
+    if (r < 0 && r != UV_EAGAIN && r != TB_ECLOSED)
+        doubt(&ch->use);
     return r;
 }
 

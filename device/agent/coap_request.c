@@ -209,8 +209,8 @@ static bool fill(struct coap_protocol *c, coap_pdu_t *pdu, const struct coap_exc
            add_body(c, pdu, rq->payload);
 }
 
-static int send_request(struct coap_protocol *c, struct coap_exchange *x, const struct dev_request *rq,
-                struct tb_error *e) {
+static int send_request(struct coap_protocol *c, struct coap_exchange *x,
+                        const struct dev_request *rq, struct tb_error *e) {
     int method = dev_coap_method(rq->method, e);
     coap_pdu_t *pdu = coap_new_pdu(COAP_MESSAGE_CON, (coap_pdu_code_t)method, c->session);
 
