@@ -35,6 +35,8 @@ extern const unsigned hub_time_bucket_us[HUB_TIME_BUCKETS]; /* upper bounds */
 struct hub;
 struct hub_front;
 struct hub_coap;
+struct hub_peer;
+struct hub_tls;
 
 struct hub_listener {
     enum hub_listener_kind kind;
@@ -75,3 +77,10 @@ int hub_versions_parse(const char *text, int *ret_min, int *ret_max) TB_CHECKED;
 
 /* listener_coap.c: for coaps and coaps-psk. l->coap is there afterwards. */
 int hub_listener_open_coap(struct hub_listener *l, struct tb_error *e) TB_CHECKED;
+/* listener_http.c: for https and metrics. */
+int hub_listener_open_http(struct hub_listener *l, struct tb_error *e) TB_CHECKED;
+/* listeners.c: over TLS. l->front is there afterwards. */
+int hub_listener_open_front(struct hub_listener *l,
+                            bool (*on_open)(struct hub_tls *t, const struct hub_peer *peer,
+                                            void *user),
+                            struct tb_error *e) TB_CHECKED;

@@ -34,12 +34,17 @@ const char *http_gate(struct MHD_Connection *c, const char *version) {
     struct seen s = {0};
 
     MHD_get_connection_values_n(c, MHD_HEADER_KIND, look, &s);
-    return s.misnamed                               ? "a header's name is no token\n"
-           : s.hosts > 1 || (is_11 && s.hosts == 0) ? "one Host is wanted\n"
-           : s.lengths > 1                          ? "one Content-Length is wanted\n"
-           : s.codings > 0 && s.lengths > 0         ? "either Content-Length or Transfer-Encoding\n"
-           : s.codings > 1 || (s.codings > 0 && !s.chunked)
-               ? "chunked is the only Transfer-Encoding\n"
-           : s.codings > 0 && !is_11 ? "Transfer-Encoding came with HTTP/1.1\n"
-                                     : NULL;
+    if (s.misnamed)
+        return "a header's name is no token\n";
+    if (s.hosts > 1 || (is_11 && s.hosts == 0))
+        return "one Host is wanted\n";
+    if (s.lengths > 1)
+        return "one Content-Length is wanted\n";
+    if (s.codings == 0)
+        return NULL;
+    if (s.lengths > 0)
+        return "either Content-Length or Transfer-Encoding is wanted\n";
+    if (s.codings > 1 || !s.chunked)
+        return "chunked is the only Transfer-Encoding\n";
+    return is_11 ? NULL : "Transfer-Encoding came with HTTP/1.1\n";
 }
