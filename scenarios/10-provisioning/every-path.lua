@@ -14,11 +14,13 @@ function run(case)
   local protocol, credential = case.path:match "(%a+) (%a+)"
   local red = operator "red"
   local cloud = hub { mqtt = { "tls", "psk" }, coap = { "dtls", "psk" }, http = "tls", trust = { red } }
-  local dev = device { stack = case.stack, protocol = protocol, credential = credential, sim = red:sim() }
+  local dev = device {
+    stack = case.stack, protocol = protocol, credential = credential, sim = red:sim(),
+  }
 
   step "the device proves who it is with the secret in its card"
   dev:power_on()
-  local mine = dev:expect("session", { protocol = protocol, credential = credential, stack = case.stack }, "20s")
+  local mine = dev:expect("session", { protocol = protocol, credential = credential }, "20s")
   local seen = cloud:expect("session", { device = dev.id, protocol = protocol }, "10s")
   local used = dev.sim:counters()
   check(used.sign + used.prf + used.hkdf > 0, "the card was not asked")
@@ -32,5 +34,7 @@ function run(case)
     check(answer.code == 204 or answer.code == "2.04", "refused with " .. tostring(answer.code))
   end
   cloud:expect("publish", { device = dev.id, payload = "23.5 C" }, "10s")
-  note("handshake", { version = seen.version, cipher = seen.cipher, apdus = mine.apdus, us = mine.handshake_us })
+  note("handshake", {
+    version = seen.version, cipher = seen.cipher, apdus = mine.apdus, us = mine.handshake_us,
+  })
 end

@@ -38,7 +38,9 @@ local function device(given)
   local o = checked("device", given, device_options)
   if not o.sim then error("device: it needs a sim", 0) end
   local n = bed.fresh_name "device"
-  local main = with_defaults(o, { stack = "openssl", tls = "any", protocol = "mqtt", credential = "certificate" })
+  local main = with_defaults(o, {
+    stack = "openssl", tls = "any", protocol = "mqtt", credential = "certificate",
+  })
   if o.protocol == "coap" and not o.tls then main.tls = "1.2" end
   local self = new_device {
     name = n, modem_name = n:gsub("device", "modem"), sim = o.sim, id = o.sim.id, apps = { main = main },
@@ -166,7 +168,8 @@ function Device:expect_modem(name, fields, timeout)
   return wait_event(self.modem_name, name, fields, timeout, 10000)
 end
 
--- ---- applications: dev:app "name" has the verbs below for one of several; the device itself, for its only one ----
+-- ---- applications ----
+-- dev:app "name" has the verbs below for one of several; the device itself has them for its only one.
 
 function Device:app(name)
   if not self.apps[name] then error(("%s has no application '%s'"):format(self.name, name), 0) end

@@ -1,5 +1,5 @@
--- The process bed: each actor a daemon on loopback, each seam its real protocol. Here is what its parts share,
--- the operators and their SIMs; bed_hub.lua and bed_device.lua are the rest.
+-- The process bed: each actor a daemon on loopback, each seam its real protocol. Here is what its parts
+-- share, the operators and their SIMs; bed_hub.lua and bed_device.lua are the rest.
 local kit = ...
 local tb, options, milliseconds, class = kit.tb, kit.options, kit.milliseconds, kit.class
 

@@ -41,7 +41,9 @@ end
 
 local at = dev.modem_ready.at
 local listeners = {}
-for _, kind in ipairs { "mqtts", "mqtts_psk", "coaps", "coaps_tcp", "coaps_psk", "coaps_psk_tcp", "https", "metrics" } do
+for _, kind in ipairs {
+  "mqtts", "mqtts_psk", "coaps", "coaps_tcp", "coaps_psk", "coaps_psk_tcp", "https", "metrics",
+} do
   listeners[kind] = cloud.ready[kind]
 end
 local bed_json = {

@@ -61,6 +61,8 @@ static void by_pieces(struct tb_span all) {
     }
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct tb_span in = tb_span(data, size);
     struct socks_addr to;
