@@ -116,6 +116,8 @@ static int parse_all(struct hub *h, struct tb_error *e) {
         for (unsigned i = 0; i < o->listen[k].n && err == 0; i++) {
             struct hub_listener *l = &h->listeners[h->listener_count];
 
+            if (strcmp(o->listen[k].v[i], "none") == 0)
+                continue;
             err = hub_listener_parse(k, i + 1, o->listen[k].v[i], &d, l, e);
             if (err < 0)
                 break;
@@ -124,6 +126,8 @@ static int parse_all(struct hub *h, struct tb_error *e) {
             h->listener_count++;
         }
     }
+    if (err == 0 && h->listener_count == 0)
+        err = tb_error_set(e, TB_ERANGE, NULL, 0, "no listener: nobody could connect");
     return err;
 }
 

@@ -9,7 +9,8 @@
 #include "http/internal.h"
 #include "tb/log.h"
 
-/* Between requests; a device on a metered link rather comes again. */
+/* Between requests a device on a metered link rather comes again; an answer nobody reads has as
+ * long. */
 enum { IDLE_MS = 60000, PLAIN_MAX = 1000 };
 
 static void release(struct http_conn *c) {
@@ -76,10 +77,14 @@ void http_conn_progress(struct http_conn *c) {
         tb_deadline_start(&c->deadline, c->http->cfg.deadline_ms);
 }
 
-void http_conn_is_answered(struct http_conn *c) {
-    c->is_idle = true;
+void http_conn_is_sending(struct http_conn *c) {
     if (!c->no_timer)
         tb_deadline_start(&c->deadline, IDLE_MS);
+}
+
+void http_conn_is_answered(struct http_conn *c) {
+    c->is_idle = true;
+    http_conn_is_sending(c);
 }
 
 /* Device to library. */

@@ -39,9 +39,11 @@ struct http_conn *http_conn_of(struct MHD_Connection *c);
 void http_conn_announce(void *user, struct MHD_Connection *c, void **socket_context,
                         enum MHD_ConnectionNotificationCode code);
 void http_conn_end(struct http_conn *c, const char *reason);
-/* The request is there, as far as it matters; more of it came; it has been answered. */
+/* The request is there, as far as it matters; more of it came; its answer is on the way; it has
+ * been sent. */
 void http_conn_is_complete(struct http_conn *c);
 void http_conn_progress(struct http_conn *c);
+void http_conn_is_sending(struct http_conn *c);
 void http_conn_is_answered(struct http_conn *c);
 
 /* request.c: the library's callbacks. */

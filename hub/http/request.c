@@ -76,6 +76,7 @@ static enum MHD_Result send_answer(struct http_request *r) {
     if (r->status >= 400)
         add(resp, MHD_HTTP_HEADER_CONNECTION, "close");
     t->by_class[r->status / 100]++;
+    http_conn_is_sending(r->conn);
     ok = MHD_queue_response(r->mhd, r->status, resp);
     MHD_destroy_response(resp);
     return ok;
@@ -248,10 +249,7 @@ static enum MHD_Result begin(struct http_conn *conn, struct MHD_Connection *c, c
         refuse(r, 400, wrong);
     else if (said_length(c) > HUB_API_BODY_MAX)
         refuse(r, 413, "the body is too large\n");
-    if (!r->answered)
-        return MHD_YES;
-    http_conn_is_complete(conn);
-    return send_answer(r);
+    return r->answered ? send_answer(r) : MHD_YES;
 }
 
 enum MHD_Result http_on_request(void *user, struct MHD_Connection *c, const char *url,

@@ -105,8 +105,12 @@ class Listeners(HubCase):
         self.assertEqual(counters["listeners"]["old"]["refused"]["protocol"], 1)
         self.assertEqual(counters["handshakes"]["TLSv1.2"], 3)
 
-    def test_the_default_is_one(self):
-        self.assertEqual([l["name"] for l in self.hub().ready["listeners"]], ["mqtts"])
+    def test_none_is_not_opened(self):
+        hub = self.start("iot-hub", "--state", self.state, "--mqtts", "none", "--metrics", "127.0.0.1:0")
+        self.assertEqual([l["kind"] for l in hub.ready["listeners"]], ["metrics"])
+        self.assertNotIn("mqtts", hub.ready)
+        done = tbtest.run("iot-hub", "--state", self.state, "--mqtts", "none")
+        self.assertIn("no listener", done.stderr)
 
 
 class Metrics(HubCase):
