@@ -109,6 +109,7 @@ class Listeners(HubCase):
         hub = self.start("iot-hub", "--state", self.state, "--mqtts", "none", "--metrics", "127.0.0.1:0")
         self.assertEqual([l["kind"] for l in hub.ready["listeners"]], ["metrics"])
         self.assertNotIn("mqtts", hub.ready)
+        self.assertEqual(hub.stop(), 0)
         done = tbtest.run("iot-hub", "--state", self.state, "--mqtts", "none")
         self.assertIn("no listener", done.stderr)
 
