@@ -221,17 +221,40 @@ static void usage_error(const struct tb_cli_parse *p, const char *text) {
     exit(EXIT_USAGE);
 }
 
-static void apply_defaults(struct tb_cli_parse *p) {
-    ((struct tb_cli_common *)(void *)p->out)->ready_fd = UINT_MAX;
-    for (unsigned i = 0; i < p->n_opts; i++) {
-        const char *wrong;
+static void clear(char *at, enum tb_opt_kind kind) {
+    char **text = (char **)(void *)at;
 
-        if (!p->opts[i]->fallback)
-            continue;
-        wrong = tb_cli_apply(p, p->opts[i], p->opts[i]->fallback);
-        if (wrong) /* a mistake in the program's table */
-            usage_error(p, wrong);
+    switch (kind) {
+    case TB_OPT_STRING:
+        free(*text);
+        *text = NULL;
+        break;
+    case TB_OPT_LIST:
+        strv_clear((struct tb_strv *)(void *)at);
+        break;
+    case TB_OPT_UINT:
+        memset(at, 0, sizeof(unsigned));
+        break;
+    case TB_OPT_FLAG:
+        memset(at, 0, sizeof(bool));
+        break;
     }
+}
+
+void tb_cli_default(struct tb_cli_parse *p, const struct tb_opt *o) {
+    const char *wrong = NULL;
+
+    clear(p->out + o->offset, o->kind);
+    if (o->fallback)
+        wrong = tb_cli_apply(p, o, o->fallback);
+    if (wrong) /* a mistake in the program's table */
+        usage_error(p, wrong);
+}
+
+static void apply_defaults(struct tb_cli_parse *p) {
+    for (unsigned i = 0; i < p->n_opts; i++)
+        tb_cli_default(p, p->opts[i]);
+    ((struct tb_cli_common *)(void *)p->out)->ready_fd = UINT_MAX;
 }
 
 static void apply_file(struct tb_cli_parse *p) {

@@ -38,6 +38,8 @@ void tb_cli_begin(struct tb_cli_parse *p, const struct tb_cli *cli, void *out);
 void tb_cli_run(struct tb_cli_parse *p, int argc, char **argv);
 /* Stores one value; NULL, or what is wrong with it. */
 const char *tb_cli_apply(struct tb_cli_parse *p, const struct tb_opt *o, const char *text);
+/* As it is when nothing is said. */
+void tb_cli_default(struct tb_cli_parse *p, const struct tb_opt *o);
 /* The option called name that may stand in a file; NULL with *e filled when there is none. */
 const struct tb_opt *tb_cli_find(const struct tb_cli_parse *p, const char *name, const char *file,
                                  int line, struct tb_error *e);

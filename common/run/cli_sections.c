@@ -123,6 +123,10 @@ int tb_cli_set(const struct tb_cli *cli, void *out, const char *name, const char
     o = tb_cli_find(&p, name, NULL, 0, e);
     if (!o)
         return TB_ENOTFOUND;
+    if (n == 0) {
+        tb_cli_default(&p, o);
+        return 0;
+    }
     if (n != 1 && o->kind != TB_OPT_LIST)
         return tb_error_set(e, TB_ERANGE, NULL, 0, "%s has one value", name);
     for (size_t i = 0; i < n && !wrong; i++)

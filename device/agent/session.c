@@ -164,7 +164,7 @@ static void explain(const struct dev_session *s, int r, struct dev_failure *why)
 static int attempt(struct dev_session *s, struct dev_failure *why) {
     const struct dev_protocol_ops *protocol = s->protocol->ops;
     struct dev_channel *ch = NULL;
-    int r;
+    int r = 0;
 
     s->up = s->sure = false;
     s->task.limit = dev_after(s->cfg.timeout_ms);
@@ -172,7 +172,10 @@ static int attempt(struct dev_session *s, struct dev_failure *why) {
     s->shaken = (struct iotsafe_stats){0};
     dev_card_enter(&s->use);
     s->state = "card";
-    r = protocol->begin ? protocol->begin(s->protocol, &s->task, why) : 0;
+    while (r == 0 && s->protocols_closing) /* two pahos at once wait for each other for a second */
+        r = dev_task_wait(&s->task, 0);
+    if (r == 0 && protocol->begin)
+        r = protocol->begin(s->protocol, &s->task, why);
     if (r == 0)
         r = dev_credential_load(&s->credential, s->card, why);
     s->shaken = s->use.stats;
@@ -285,6 +288,8 @@ static void on_protocol_closed(void *user) {
     struct dev_session *s = user;
 
     s->protocols_closing--;
+    if (s->running)
+        dev_task_wake(&s->task);
     free_when_done(s);
 }
 

@@ -89,6 +89,8 @@ static int set_option(struct dev_options *o, const char *key, const json_t *valu
         return set_text(o, name, number, e);
     case JSON_ARRAY:
         return set_list(o, name, value, e);
+    case JSON_NULL: /* as if it had not been given */
+        return tb_cli_set(&dev_cli, o, name, NULL, 0, e);
     default:
         return tb_error_set(e, TB_EPARSE, NULL, 0, "%s: a text, number, bool or list", name);
     }

@@ -81,7 +81,8 @@ void tb_cli_sections_done(const struct tb_cli *cli, struct tb_cli_sections *sect
 /* A copy of *out on the heap, of size bytes, with strings of its own: tb_cli_done(), then free().
  */
 void *tb_cli_copy(const struct tb_cli *cli, const void *out, size_t size);
-/* Sets an option while the program runs; n values for a list, else one. TB_ENOTFOUND (with the
+/* Sets an option while the program runs; n values for a list, else one; n = 0: its default.
+ * TB_ENOTFOUND (with the
  * nearest name) or TB_ERANGE with *e filled; then nothing is changed. */
 int tb_cli_set(const struct tb_cli *cli, void *out, const char *name, const char *const *values,
                size_t n, struct tb_error *e) TB_CHECKED;
