@@ -66,7 +66,7 @@ class Pcscd:
             listener.bind(SOCKET)
             listener.listen(16)
             start = 'exec 3<&%d; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"' % listener.fileno()
-            self.process = subprocess.Popen(["sh", "-c", start, "sh", PCSCD, "-f", "-i", "-c", config], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen(["bash", "-c", start, "bash", PCSCD, "-f", "-i", "-c", config], stdin=subprocess.DEVNULL,
                                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(listener.fileno(),))
         case.addCleanup(self.stop)
         self._wait_for(b"daemon ready")
