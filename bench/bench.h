@@ -15,19 +15,21 @@
 
 struct bench_case;
 
-enum { BENCH_MAX_ROUNDS = 64 };
+enum { BENCH_MAX_ROUNDS = 64, BENCH_STACK_ANY = -1 };
 
 struct bench_options {
     double seconds; /* of one variant in one round */
     unsigned rounds;
-    bool one_cpu;       /* everything on one CPU: no wake-ups of idle CPUs in the figures */
-    bool check;         /* a broken promise is a failure */
-    const char *json;   /* file, or NULL */
-    const char *html;   /* folder, or NULL */
-    unsigned devices;   /* fleet */
-    unsigned sessions;  /* concurrency: the largest crowd */
-    const char *filter; /* handshake: NULL for the default selection */
-    bool everything;    /* handshake: the whole matrix */
+    bool one_cpu;        /* everything on one CPU: no wake-ups of idle CPUs in the figures */
+    bool check;          /* a broken promise is a failure */
+    const char *json;    /* file, or NULL */
+    const char *html;    /* folder, or NULL */
+    const char *command; /* as it was given; for the report */
+    unsigned devices;    /* fleet */
+    unsigned sessions;   /* concurrency: the largest crowd */
+    int stack;           /* fleet, concurrency: BENCH_STACK_ANY, 0 OpenSSL, 1 Mbed TLS */
+    const char *filter;  /* handshake: NULL for the default selection */
+    bool everything;     /* handshake: the whole matrix */
 };
 
 /* One variant: fn does n operations and returns 0, or negative. */
@@ -76,6 +78,8 @@ unsigned bench_report_broken(void); /* promises so far */
 /* Before the children end: what else the machine did meanwhile. */
 void bench_report_end(json_t *report);
 int bench_report_write(const json_t *report, const char *file);
+/* The report as one page that needs nothing else, dir/BENCHMARK.html; makes dir. html.c, plot.c */
+int bench_report_html(const json_t *report, const char *dir);
 
 /* ---- children: all end with this process ---- */
 

@@ -29,6 +29,7 @@ struct fleet {
     uv_loop_t loop;
     struct device *all;
     unsigned n, connect;
+    enum dev_stack stack;
     struct bench_factory *factory;
     struct bench_tls_files server_files;
     char server[64];
@@ -63,7 +64,7 @@ static int make_tls(struct fleet *f, struct device *d) {
     int r = dev_card_read_file(d->card, &certificate, &der, &n, &why);
 
     if (r == 0)
-        r = dev_tls_new(&(struct dev_tls_config){.stack = DEV_OPENSSL,
+        r = dev_tls_new(&(struct dev_tls_config){.stack = f->stack,
                                                  .versions = DEV_TLS13,
                                                  .server_name = "localhost",
                                                  .ca = f->ca,
@@ -210,10 +211,9 @@ enum { CARD, MODEM, DEVICE, N_STEPS };
 static int idle(struct fleet *f, json_t *report, struct bench_variant rates[N_STEPS]) {
     static int (*const fns[N_STEPS])(struct fleet *, struct device *) = {make_card, make_modem,
                                                                          make_device};
-    struct step s[N_STEPS] = {
-        {.name = "card: personalised, powered, a key and certificate of its own"},
-        {.name = "modem: one AT port, its card booted and read"},
-        {.name = "device: card client, certificate, TLS ready to connect"}};
+    struct step s[N_STEPS] = {{.name = "card: personalised and powered, a key of its own"},
+                              {.name = "modem: one AT port, its card booted and read"},
+                              {.name = "device: card client, certificate, TLS ready to connect"}};
     static const char *const made[N_STEPS] = {"cards personalised", "modems booted",
                                               "devices set up, certificates read"};
     double sum = 0, allocated = 0;
@@ -229,8 +229,7 @@ static int idle(struct fleet *f, json_t *report, struct bench_variant rates[N_ST
         allocated += s[i].allocated_kib;
     }
     bench_tell_size(report, "together, not connected", sum);
-    bench_tell_size(report, "of it allocated (the rest: the allocator's, and its pages)",
-                    allocated);
+    bench_tell_size(report, "of it allocated (the rest is the allocator's)", allocated);
     bench_report_promise(report, sum <= PROMISED_KIB,
                          "card, modem and device not connected: at most %d KiB", PROMISED_KIB);
     return 0;
@@ -275,7 +274,7 @@ static int processes(json_t *report) {
         r = bench_private_kib(modem.card_pid, &card_kib);
     if (r < 0)
         return r;
-    printf("\nAs processes of their own\n");
+    bench_size_group("As processes of their own");
     bench_tell_size(report, "process sim-card, pages of its own", card_kib);
     bench_tell_size(report, "process sim-modem, pages of its own", modem_kib);
     return 0;
@@ -330,10 +329,10 @@ static int run(struct fleet *f, json_t *report) {
     struct bench_variant rates[N_STEPS + 1];
     int r = warm_up(f);
 
-    printf("\nMemory per device, %u devices in one process\n", f->n);
+    bench_size_group("Memory per device, %u devices in one process", f->n);
     if (r == 0)
         r = idle(f, report, rates);
-    printf("\nConnected, %u of them\n", f->connect);
+    bench_size_group("Memory per session, %u devices connected", f->connect);
     if (r == 0)
         r = sessions(f, report, &rates[N_STEPS]);
     if (r == 0)
@@ -344,7 +343,9 @@ static int run(struct fleet *f, json_t *report) {
 }
 
 int bench_fleet(const struct bench_options *o, json_t *report) {
-    struct fleet f = {.n = o->devices, .connect = o->devices < CONNECTED ? o->devices : CONNECTED};
+    struct fleet f = {.n = o->devices,
+                      .stack = o->stack == 1 ? DEV_MBEDTLS : DEV_OPENSSL,
+                      .connect = o->devices < CONNECTED ? o->devices : CONNECTED};
     int r;
 
     r = start(&f);

@@ -26,7 +26,7 @@ static const struct {
     {"concurrency",
      "Handshakes of up to 1000 sessions in one thread whose cards need 100 ms for an operation, "
      "against cards that need no time",
-     bench_concurrency, 2, 3},
+     bench_concurrency, 1, 3},
     {"fleet",
      "What 10000 devices in one process keep in memory: card, modem, device; and what a session "
      "adds",
@@ -47,6 +47,7 @@ enum {
     KEY_HTML,
     KEY_DEVICES,
     KEY_SESSIONS,
+    KEY_STACK,
     KEY_FILTER,
     KEY_ALL,
     KEY_QUICK
@@ -96,13 +97,18 @@ static error_t parse_one(int key, char *arg, struct argp_state *state) {
         a->o.check = true;
         break;
     case KEY_HTML:
-        argp_failure(state, 2, 0, "--html: not built yet; --json FILE has the figures");
+        a->o.html = arg;
         break;
     case KEY_DEVICES:
         a->o.devices = number(state, "--devices", arg, 1, 100000);
         break;
     case KEY_SESSIONS:
         a->o.sessions = number(state, "--sessions", arg, 1, 1000);
+        break;
+    case KEY_STACK:
+        if (strcmp(arg, "openssl") != 0 && strcmp(arg, "mbedtls") != 0)
+            argp_error(state, "--stack is openssl or mbedtls, not '%s'", arg);
+        a->o.stack = strcmp(arg, "mbedtls") == 0;
         break;
     case KEY_FILTER:
         if (bench_wanted_parse(&wanted, arg, &e) < 0)
@@ -126,6 +132,25 @@ static error_t parse_one(int key, char *arg, struct argp_state *state) {
     return 0;
 }
 
+/* The command as a person would type it again. */
+static char *command_line(int argc, char **argv) {
+    size_t n = sizeof "iot-bench", at;
+    char *text;
+
+    for (int i = 1; i < argc; i++)
+        n += strlen(argv[i]) + 3;
+    text = malloc(n);
+    if (!text)
+        abort();
+    at = (size_t)snprintf(text, n, "iot-bench");
+    for (int i = 1; i < argc; i++) {
+        const char *quote = strpbrk(argv[i], " |*?$&;()<>\"\\") ? "'" : "";
+
+        at += (size_t)snprintf(text + at, n - at, " %s%s%s", quote, argv[i], quote);
+    }
+    return text;
+}
+
 int main(int argc, char **argv) {
     static const struct argp_option options[] = {
         {"json", KEY_JSON, "FILE", 0, "Write the figures as JSON", 0},
@@ -134,9 +159,13 @@ int main(int argc, char **argv) {
          "for the others)",
          0},
         {"rounds", KEY_ROUNDS, "N", 0,
-         "Rounds; all variants take turns in each (default 7, concurrency: 3)", 0},
+         "Rounds; all variants take turns in each (default 7, handshake 5, concurrency 3)", 0},
         {"seconds", KEY_SECONDS, "S", 0,
-         "Time of one variant in one round (default 0.5, apdu: 0.3, concurrency: 2)", 0},
+         "Time of one variant in one round (default hub: 0.5, apdu and handshake: 0.3, "
+         "concurrency: 1)",
+         0},
+        {"stack", KEY_STACK, "openssl|mbedtls", 0,
+         "fleet (default openssl) and concurrency (default both): the TLS library", 0},
         {"filter", KEY_FILTER, "AXIS=VALUE[|VALUE],...", 0,
          "handshake: only these, of stack, version, credential, transport, offload", 0},
         {"quick", KEY_QUICK, NULL, 0, "handshake: the selection that takes a minute (default)", 0},
@@ -156,7 +185,7 @@ int main(int argc, char **argv) {
         NULL,
         NULL,
         NULL};
-    struct arguments a = {.o = {.devices = 10000, .sessions = 1000}};
+    struct arguments a = {.o = {.devices = 10000, .sessions = 1000, .stack = BENCH_STACK_ANY}};
     const char *names[N_BENCHES + 1] = {NULL};
     size_t i;
     json_t *report;
@@ -165,6 +194,7 @@ int main(int argc, char **argv) {
     argp_err_exit_status = 2;
     argp_program_version = "iot-bench " TB_VERSION;
     bench_catch_signals();
+    a.o.command = command_line(argc, argv); /* argp puts it in another order */
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     for (i = 0; i < N_BENCHES; i++)
         names[i] = benches[i].name;
@@ -192,8 +222,11 @@ int main(int argc, char **argv) {
         bench_report_end(report);
     if (r == 0 && a.o.json)
         r = bench_report_write(report, a.o.json);
+    if (r == 0 && a.o.html)
+        r = bench_report_html(report, a.o.html);
     json_decref(report);
     bench_children_end();
+    free((void *)(uintptr_t)a.o.command);
     if (bench_caught_signal())
         return 128 + bench_caught_signal();
     if (r < 0)

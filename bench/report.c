@@ -92,6 +92,7 @@ json_t *bench_report_new(const char *name, const struct bench_options *o) {
     print_head(name, o, machine);
     report = json_pack("{s:i,s:s,s:s,s:I}", "schema", SCHEMA, "benchmark", name, "version",
                        TB_VERSION, "time", (json_int_t)time(NULL));
+    json_object_set_new(report, "command", json_string(o->command));
     json_object_set_new(report, "machine",
                         json_pack("{s:s,s:I,s:s,s:s}", "cpu", cpu, "cpus", (json_int_t)cpus,
                                   "kernel", u.release, "openssl", openssl));
@@ -126,6 +127,8 @@ static json_t *row_json(const struct bench_variant *v, const struct bench_varian
     if (v->against >= 0) {
         json_object_set_new(row, "against", json_string(rows[v->against].name));
         json_object_set_new(row, "ratio", json_real(v->ratio));
+        if (v->floor > 0)
+            json_object_set_new(row, "promised", json_real(v->floor));
     }
     return row;
 }
@@ -162,8 +165,9 @@ void bench_report_table(json_t *report, const char *title, const struct bench_va
                           json_pack("{s:s,s:o}", "title", title, "rows", rows));
     for (size_t i = 0; i < n; i++) {
         if (v[i].floor > 0)
-            bench_report_promise(report, v[i].ratio >= v[i].floor, "%s: at least %.2f of \"%s\"",
-                                 v[i].name, v[i].floor, v[v[i].against].name);
+            bench_report_promise(report, v[i].ratio >= v[i].floor,
+                                 "%s: %s: at least %.2f of \"%s\"", title, v[i].name, v[i].floor,
+                                 v[v[i].against].name);
         if (v[i].least > 0)
             bench_report_promise(report, v[i].rate >= v[i].least, "%s: at least %.0f per second",
                                  v[i].name, v[i].least);
@@ -177,7 +181,7 @@ void bench_report_missing(json_t *report, const char *name, const char *reason) 
 }
 
 void bench_report_promise(json_t *report, bool kept, const char *fmt, ...) {
-    char text[160];
+    char text[256];
     va_list ap;
 
     va_start(ap, fmt);

@@ -1,6 +1,7 @@
 #include "sizes.h"
 
 #include <malloc.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,19 @@ double bench_allocated_kib(void) {
     return (double)(m.uordblks + m.hblkhd) / 1024;
 }
 
+static char group[100];
+
+void bench_size_group(const char *fmt, ...) {
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(group, sizeof group, fmt, ap);
+    va_end(ap);
+    printf("\n%s\n", group);
+}
+
 void bench_tell_size(json_t *report, const char *name, double kib) {
     printf("  %-60s %8.1f KiB\n", name, kib);
     json_array_append_new(json_object_get(report, "sizes"),
-                          json_pack("{s:s,s:f}", "name", name, "kib", kib));
+                          json_pack("{s:s,s:s,s:f}", "group", group, "name", name, "kib", kib));
 }

@@ -9,5 +9,6 @@ int bench_private_kib(pid_t pid, double *ret);
 /* Bytes that this process has allocated and not given back, in KiB. */
 double bench_allocated_kib(void);
 
-/* A line of the report, and an entry of its "sizes". */
+/* A heading, then lines of the report, which are entries of its "sizes". */
+void bench_size_group(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void bench_tell_size(json_t *report, const char *name, double kib);

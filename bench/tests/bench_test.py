@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 import unittest
+import xml.etree.ElementTree
 
 import tbtest
 
@@ -29,7 +30,7 @@ class Bench(tbtest.Case):
     def report(self, name, *args, seconds=0.02):
         """The JSON of a short run, whose general form is checked."""
         file = self.path(name + ".json")
-        done = self.bench(name, "--rounds", "1", "--seconds", str(seconds), *args, "--json", file)
+        done = self.bench(name, "--rounds", "1", "--seconds", str(seconds), *args, "--json", file, "--html", self.path("pages"))
         with open(file) as f:
             report = json.load(f)
         self.assertTrue(members(report, {"schema": int, "benchmark": str, "version": str, "time": int, "machine": dict, "options": dict,
@@ -42,7 +43,29 @@ class Bench(tbtest.Case):
         for promise in report["promises"]:
             self.assertTrue(members(promise, {"promise": str, "kept": bool}), promise)
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 132)
+        self.check_page(self.path("pages") + "/" + name + ".html", report)
         return report
+
+    def check_page(self, file, report):
+        """Well-formed, complete, and a reader needs nothing else."""
+        with open(file) as f:
+            text = f.read()
+        for outside in "http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link":
+            self.assertFalse(outside in text, outside)
+        page = xml.etree.ElementTree.fromstring(text)
+        cells = {"".join(cell.itertext()) for cell in page.iter("td")}
+        lines = {"".join(line.itertext()) for line in page.iter("li")}
+        drawn = {"".join(label.itertext()) for label in page.iter("text")}
+        for table in report["tables"]:
+            names = {row["name"] for row in table["rows"]}
+            self.assertLessEqual(names, cells)
+            self.assertLessEqual(names, drawn)
+        self.assertLessEqual({size["name"] for size in report["sizes"]}, cells & drawn)
+        self.assertLessEqual({row["group"] + ": " + row["name"] for row in report["modelled"]}, drawn)
+        self.assertLessEqual({row["reason"] for row in report["missing"]} | {row["name"] for row in report["costs"]}, cells)
+        self.assertEqual({promise["promise"] for promise in report["promises"]}, lines)
+        self.assertIn(report["command"], {"".join(code.itertext()) for code in page.iter("code")})
+        self.assertIn("iot-bench " + report["benchmark"], report["command"])
 
     def check_rows(self, rows, text):
         names = [row["name"] for row in rows]
@@ -186,14 +209,17 @@ class Usage(unittest.TestCase):
         self.refused("--seconds", "apdu", "--seconds", "0")
         self.refused("--seconds", "apdu", "--seconds", "nan")
         self.refused("--cpus", "apdu", "--cpus", "two")
+        self.refused("--stack", "fleet", "--stack", "gnutls")
         self.refused("--devices", "fleet", "--devices", "-1")
         self.refused("--sessions", "concurrency", "--sessions", "1001")
         self.refused("no value 'gnutls'", "handshake", "--filter", "stack=openssl|gnutls")
         self.refused("axes are stack, version", "handshake", "--filter", "colour=red")
         self.refused("one benchmark", "apdu", "handshake")
 
-    def test_pages_are_not_built(self):
-        self.refused("not built yet", "apdu", "--html", "dir")
+    def test_a_page_that_cannot_be_written(self):
+        done = tbtest.run("iot-bench", "fleet", "--devices", "1", "--html", "/proc/nowhere", timeout=120)
+        self.assertEqual(done.returncode, 3, done)
+        self.assertIn("/proc/nowhere/fleet.html cannot be written", done.stderr)
 
 
 tbtest.main()
