@@ -19,6 +19,7 @@
 #define MBEDTLS_DEBUG_C
 #define MBEDTLS_FS_IO
 #define MBEDTLS_AESNI_C
+#define MBEDTLS_ECP_NIST_OPTIM /* P-256 several times as fast */
 
 /* PSA. Without the dynamic store there are 32 keys for the whole process, and TLS 1.3 takes four of
  * them per session. */

@@ -17,15 +17,20 @@
 
 const uint8_t bed_psk[BED_PSK] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
+bool bed_in_client;
+
 /* ---- card ---- */
 
 static int transmit(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, size_t cap) {
     struct bed_card *c = user;
     struct tb_buf out = {.p = rsp, .cap = cap};
+    bool in_client = bed_in_client;
     int r;
 
+    bed_in_client = false;
     if (c->trap)
         c->trap(c->trap_user);
+    bed_in_client = in_client;
     c->apdus++;
     if (c->at_ins && (c->gone || cmd[1] == c->at_ins)) {
         if (c->skip > 0 && !c->gone) {
@@ -41,7 +46,9 @@ static int transmit(void *user, const uint8_t *cmd, size_t n, uint8_t *rsp, size
             return 2;
         }
     }
+    bed_in_client = false;
     r = card_transact(c->card, tb_span(cmd, n), &out);
+    bed_in_client = in_client;
     assert(r == 0);
     (void)r;
     return (int)out.n;
@@ -108,7 +115,7 @@ static X509 *certify(const char *name, EVP_PKEY *subject, EVP_PKEY *issuer, cons
     X509_NAME *n = X509_get_subject_name(x);
     int ok;
 
-    X509_set_version(x, X509_VERSION_3);
+    X509_set_version(x, san ? X509_VERSION_3 : X509_VERSION_1); /* the latter may be a CA's */
     ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
     X509_gmtime_adj(X509_getm_notBefore(x), -3600);
     X509_gmtime_adj(X509_getm_notAfter(x), 3600);
@@ -212,8 +219,8 @@ static void server_init(struct bed *bed) {
     int ok = 1;
 
     bed->server_key = EVP_EC_gen(o->server_p384 ? "P-384" : "P-256");
-    bed->server_cert =
-        certify("server", bed->server_key, o->bad_server ? other : bed->server_key, "DNS:server");
+    bed->server_cert = certify("server", bed->server_key, bed->server_key, "DNS:server");
+    bed->other_cert = certify("server", other, other, NULL);
     EVP_PKEY_free(other);
     bed->ctx = SSL_CTX_new(o->dtls ? DTLS_server_method() : TLS_server_method());
     if (!o->dtls) {
@@ -225,16 +232,15 @@ static void server_init(struct bed *bed) {
     if (o->ciphers)
         ok = SSL_CTX_set_cipher_list(bed->ctx, o->ciphers);
     assert(ok == 1);
-    if (o->retry)
-        ok = (int)SSL_CTX_set1_groups_list(bed->ctx, "P-256");
-    assert(ok == 1);
     if (o->psk) {
         SSL_CTX_set_psk_server_callback(bed->ctx, give_psk12);
         SSL_CTX_set_psk_find_session_callback(bed->ctx, give_psk13);
     } else {
         SSL_CTX_use_certificate(bed->ctx, bed->server_cert);
         SSL_CTX_use_PrivateKey(bed->ctx, bed->server_key);
-        SSL_CTX_set_verify(bed->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_any);
+        if (!o->client_auth_off)
+            SSL_CTX_set_verify(bed->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                               accept_any);
     }
     (void)ok;
 }
@@ -328,7 +334,7 @@ static int client_init(struct bed *bed) {
                     : o->plain ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK
                                : MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL);
     if (!o->psk) {
-        r = parse_x509(&bed->ca, bed->server_cert);
+        r = parse_x509(&bed->ca, o->bad_server ? bed->other_cert : bed->server_cert);
         if (r < 0)
             return r;
         mbedtls_ssl_conf_ca_chain(&bed->conf, &bed->ca, NULL);
@@ -347,7 +353,9 @@ int bed_init(struct bed *bed, struct bed_card *card, const struct bed_options *o
     mbedtls_x509_crt_init(&bed->ca);
     mbedtls_pk_init(&bed->key);
     server_init(bed);
+    bed_in_client = true;
     r = client_init(bed);
+    bed_in_client = false;
     if (r < 0)
         bed_done(bed);
     return r;
@@ -362,6 +370,7 @@ void bed_done(struct bed *bed) {
     iotsafe_psa_forget_psk(bed->token);
     SSL_CTX_free(bed->ctx);
     X509_free(bed->server_cert);
+    X509_free(bed->other_cert);
     EVP_PKEY_free(bed->server_key);
 }
 
@@ -393,6 +402,15 @@ static bool is_waiting(int r) {
     return r == MBEDTLS_ERR_SSL_WANT_READ || r == MBEDTLS_ERR_SSL_WANT_WRITE;
 }
 
+static int step(mbedtls_ssl_context *client) {
+    int r;
+
+    bed_in_client = true;
+    r = mbedtls_ssl_handshake(client);
+    bed_in_client = false;
+    return r;
+}
+
 /* Both sides by turns until neither has more to do. */
 static void handshakes(mbedtls_ssl_context *client, SSL *server, struct bed_result *ret) {
     int accepted = 0;
@@ -400,7 +418,7 @@ static void handshakes(mbedtls_ssl_context *client, SSL *server, struct bed_resu
     ret->client = MBEDTLS_ERR_SSL_WANT_READ;
     for (unsigned round = 0; round < 20; round++) {
         if (is_waiting(ret->client))
-            ret->client = mbedtls_ssl_handshake(client);
+            ret->client = step(client);
         if (accepted != 1)
             accepted = SSL_accept(server);
         if (!is_waiting(ret->client) && accepted == 1)
@@ -448,9 +466,11 @@ struct bed_result bed_connect(struct bed *bed) {
     SSL_set_mtu(server, 1400);
     mbedtls_ssl_init(&ssl);
     iotsafe_psa_enter(&session);
+    bed_in_client = true;
     ret.client = mbedtls_ssl_setup(&ssl, &bed->conf);
     if (ret.client == 0)
         ret.client = mbedtls_ssl_set_hostname(&ssl, "server");
+    bed_in_client = false;
     if (ret.client == 0) {
         mbedtls_ssl_set_bio(&ssl, &fd[0], on_send, on_recv, NULL);
         mbedtls_ssl_set_timer_cb(&ssl, &timer, set_timer, get_timer);

@@ -11,6 +11,10 @@
 #include "simcard/card.h"
 #include "simcard/nvm.h"
 
+/* True while the client's library and the binding run, not the card nor the server: whose
+ * allocations are to fail. */
+extern bool bed_in_client;
+
 enum { BED_PSK = 16 };
 extern const uint8_t bed_psk[BED_PSK];
 
@@ -39,24 +43,24 @@ unsigned bed_card_slots_taken(const struct bed_card *c);
 
 struct bed_options {
     bool dtls;
-    int version;         /* TLS1_2_VERSION, TLS1_3_VERSION */
-    bool psk;            /* else with certificates */
-    bool plain;          /* PSK without ECDHE */
-    bool software;       /* key or PSK of the program, not the card's */
-    unsigned offload;    /* IOTSAFE_PSA_… */
-    const char *ciphers; /* of the server, OpenSSL's words; NULL: any */
-    int ciphersuite;     /* the client's one suite; 0: one that fits */
-    bool many_groups;    /* offer X25519-like others than P-256 */
-    bool bad_server;     /* its signature does not match its certificate */
-    bool server_p384;    /* its key is on P-384 */
-    bool retry;          /* TLS 1.3: the server wants another group than the first offered */
+    int version;          /* TLS1_2_VERSION, TLS1_3_VERSION */
+    bool psk;             /* else with certificates */
+    bool plain;           /* PSK without ECDHE */
+    bool software;        /* key or PSK of the program, not the card's */
+    unsigned offload;     /* IOTSAFE_PSA_… */
+    const char *ciphers;  /* of the server, OpenSSL's words; NULL: any */
+    int ciphersuite;      /* the client's one suite; 0: one that fits */
+    bool many_groups;     /* P-384 is offered first */
+    bool bad_server;      /* its signature does not match its certificate */
+    bool server_p384;     /* its key is on P-384 */
+    bool client_auth_off; /* the server wants no certificate */
 };
 
 struct bed {
     struct bed_card *card;
     struct bed_options o;
     SSL_CTX *ctx;
-    X509 *server_cert;
+    X509 *server_cert, *other_cert;
     EVP_PKEY *server_key;
     mbedtls_ssl_config conf;
     mbedtls_x509_crt own, ca;
