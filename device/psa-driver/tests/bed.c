@@ -238,9 +238,7 @@ static void server_init(struct bed *bed) {
     } else {
         SSL_CTX_use_certificate(bed->ctx, bed->server_cert);
         SSL_CTX_use_PrivateKey(bed->ctx, bed->server_key);
-        if (!o->client_auth_off)
-            SSL_CTX_set_verify(bed->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-                               accept_any);
+        SSL_CTX_set_verify(bed->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_any);
     }
     (void)ok;
 }
@@ -323,6 +321,8 @@ static int client_init(struct bed *bed) {
     mbedtls_ssl_conf_ciphersuites(&bed->conf, bed->suites);
     mbedtls_ssl_conf_groups(&bed->conf, o->many_groups ? two_groups : groups);
     mbedtls_ssl_conf_sig_algs(&bed->conf, algs);
+    mbedtls_ssl_conf_extended_master_secret(
+        &bed->conf, o->no_ems ? MBEDTLS_SSL_EXTENDED_MS_DISABLED : MBEDTLS_SSL_EXTENDED_MS_ENABLED);
     mbedtls_ssl_conf_min_tls_version(&bed->conf, o->version == TLS1_3_VERSION
                                                      ? MBEDTLS_SSL_VERSION_TLS1_3
                                                      : MBEDTLS_SSL_VERSION_TLS1_2);

@@ -43,17 +43,17 @@ unsigned bed_card_slots_taken(const struct bed_card *c);
 
 struct bed_options {
     bool dtls;
-    int version;          /* TLS1_2_VERSION, TLS1_3_VERSION */
-    bool psk;             /* else with certificates */
-    bool plain;           /* PSK without ECDHE */
-    bool software;        /* key or PSK of the program, not the card's */
-    unsigned offload;     /* IOTSAFE_PSA_… */
-    const char *ciphers;  /* of the server, OpenSSL's words; NULL: any */
-    int ciphersuite;      /* the client's one suite; 0: one that fits */
-    bool many_groups;     /* P-384 is offered first */
-    bool bad_server;      /* its signature does not match its certificate */
-    bool server_p384;     /* its key is on P-384 */
-    bool client_auth_off; /* the server wants no certificate */
+    int version;         /* TLS1_2_VERSION, TLS1_3_VERSION */
+    bool psk;            /* else with certificates */
+    bool plain;          /* PSK without ECDHE */
+    bool software;       /* key or PSK of the program, not the card's */
+    unsigned offload;    /* IOTSAFE_PSA_… */
+    const char *ciphers; /* of the server, OpenSSL's words; NULL: any */
+    int ciphersuite;     /* the client's one suite; 0: one that fits */
+    bool many_groups;    /* P-384 is offered first */
+    bool bad_server;     /* its signature does not match its certificate */
+    bool server_p384;    /* its key is on P-384 */
+    bool no_ems;         /* TLS 1.2 without extended master secret (RFC 7627) */
 };
 
 struct bed {

@@ -26,6 +26,9 @@ static const struct row rows[] = {
      * ServerKeyExchange. */
     {"1.2", {.version = TLS12}, {0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1}},
     {"1.2 software key", {.version = TLS12, .software = true}, {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1}},
+    {"1.2 without extended master secret",
+     {.version = TLS12, .no_ems = true, .offload = DERIVE},
+     {1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 1}},
     {"1.2 ecdhe", {.version = TLS12, .offload = ECDHE}, {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1}},
     {"1.2 derive", {.version = TLS12, .offload = DERIVE}, {1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 1}},
     {"1.2 verify", {.version = TLS12, .offload = VERIFY}, {0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0}},

@@ -89,13 +89,14 @@ enum { FULL = IOTSAFE_PSA_ECDHE | IOTSAFE_PSA_DERIVE | IOTSAFE_PSA_VERIFY | IOTS
 static void certificates(void **state) {
     (void)state;
     torture(&(struct bed_options){.version = TLS1_3_VERSION, .offload = FULL});
-    torture(&(struct bed_options){.version = TLS1_2_VERSION, .offload = FULL});
+    torture(&(struct bed_options){.version = TLS1_2_VERSION, .no_ems = true, .offload = FULL});
 }
 
 static void pre_shared_keys(void **state) {
     (void)state;
     torture(&(struct bed_options){.version = TLS1_3_VERSION, .psk = true, .offload = FULL});
-    torture(&(struct bed_options){.version = TLS1_2_VERSION, .psk = true, .offload = FULL});
+    torture(&(struct bed_options){
+        .version = TLS1_2_VERSION, .no_ems = true, .psk = true, .offload = FULL});
 }
 
 static int setup(void **state) {
