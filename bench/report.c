@@ -151,7 +151,11 @@ static void print_row(const struct bench_variant *v, size_t i) {
 void bench_report_table(json_t *report, const char *title, const struct bench_variant *v,
                         size_t n) {
     json_t *rows = json_array();
+    int topic = (int)strcspn(title, "(;"); /* what promises are about */
     bool times = false;
+
+    while (topic > 0 && title[topic - 1] == ' ')
+        topic--;
 
     for (size_t i = 0; i < n; i++)
         times = times || v[i].times;
@@ -166,8 +170,8 @@ void bench_report_table(json_t *report, const char *title, const struct bench_va
     for (size_t i = 0; i < n; i++) {
         if (v[i].floor > 0)
             bench_report_promise(report, v[i].ratio >= v[i].floor,
-                                 "%s: %s: at least %.2f of \"%s\"", title, v[i].name, v[i].floor,
-                                 v[v[i].against].name);
+                                 "%.*s: %s: at least %.2f of \"%s\"", topic, title, v[i].name,
+                                 v[i].floor, v[v[i].against].name);
         if (v[i].least > 0)
             bench_report_promise(report, v[i].rate >= v[i].least, "%s: at least %.0f per second",
                                  v[i].name, v[i].least);

@@ -42,7 +42,7 @@ class Bench(tbtest.Case):
             self.check_rows(table["rows"], done.stdout)
         for promise in report["promises"]:
             self.assertTrue(members(promise, {"promise": str, "kept": bool}), promise)
-        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 132)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 150)
         self.check_page(self.path("pages") + "/" + name + ".html", report)
         return report
 
