@@ -8,6 +8,7 @@ import sys
 import tbtest
 
 PROFILE = os.path.join(tbtest.SOURCE, "sim-card", "profiles", "factory.card")
+PSK = "0123456789abcdef" * 2  # text, for servers that take nothing else
 KINDS = ("fake", "vpcd", "unix", "pty", "cgla")  # and "pcsc", in namespaces of its own
 
 
@@ -43,7 +44,7 @@ def wait_for_line(stream, wanted, what):
 
 
 class FakeBed:
-    """id 01 key, 02 self-signed certificate."""
+    """id 01 key, 02 self-signed certificate, 06 pre-shared key."""
 
     def __init__(self, case):
         self.counter = case.path("counter")
@@ -51,17 +52,22 @@ class FakeBed:
         self.ca = self.cert
         self.card = case.start("fake-card", case.path("card.sock"), self.cert, self.counter)
         self.transport = "vpcd:unix:" + case.path("card.sock")
+        self.psk, self.psk_identity = PSK, "device"
+
+    def counters(self):
+        with open(self.counter) as f:
+            return dict(zip(("keygen", "ecdh", "verify", "prf", "hkdf", "random", "sign", "apdus"), map(int, f.read().split())))
 
     def signatures(self):
-        with open(self.counter) as f:
-            return int(f.read())
+        return self.counters()["sign"]
 
     def remove(self):
         self.card.kill()
 
 
 class SimBed:
-    """A personalised card of the factory profile, directly or behind a modem: key 01, its certificate 02, CA 03."""
+    """A personalised card of the factory profile, directly or behind a modem: key 01, its certificate 02, CA 03, pre-shared
+    key 06 (psk, psk_identity)."""
 
     def __init__(self, case, kind):
         ca_key, self.ca = case.path("ca.key"), case.path("ca.pem")
@@ -70,8 +76,10 @@ class SimBed:
                        check=True, capture_output=True)
         store = case.path("card.db")
         record = case.path("record.json")
+        with open(PROFILE) as f:
+            profile = case.write("factory.card", f.read().replace("random = 32", "text = " + PSK))
         done = tbtest.run("sim-card", "personalise", "--export-secrets", "--store", store, "--issuer-cert", self.ca, "--issuer-key",
-                          ca_key, "--out", record, PROFILE)
+                          ca_key, "--out", record, profile)
         if done.returncode:
             raise AssertionError(done.stderr)
         self.modem = None
@@ -99,6 +107,8 @@ class SimBed:
         with open(record) as f:
             self.record = json.load(f)["cards"][0]
         self.cert = case.write("card.pem", self.record["certificates"][0]["pem"])
+        self.psk = PSK
+        self.psk_identity = [c for c in self.record["credentials"] if c["kind"] == "psk"][0]["identity"]
 
     def restart_modem(self, case):
         """The first one, or after it ended."""
@@ -107,8 +117,12 @@ class SimBed:
             if not ctl.ok("state").get("iccid"):
                 ctl.expect("card-inserted")
 
+    def counters(self):
+        """keygen, ecdh, verify, prf, hkdf, random, sign: operations; apdus."""
+        return {k: n for k, n in self.card.ask("counters").items() if isinstance(n, int) and not isinstance(n, bool)}
+
     def signatures(self):
-        return self.card.ask("counters")["sign"]
+        return self.counters()["sign"]
 
     def remove(self):
         self.card.ask("remove")

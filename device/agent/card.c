@@ -376,10 +376,15 @@ static int take_slot(struct dev_card_use *use, struct dev_card_slot *ret, char *
     if (card->slots->n_own == 0 || !peer)
         return text(IOTSAFE_E_UNSUPPORTED, err, cap,
                     "the card has no container for ephemeral keys");
+    /* A client that offered TLS 1.3 and got TLS 1.2 wants a second key. The first one is of no use
+     * any more. */
+    if (use->slots) {
+        ret->own = card->slots->own[__builtin_ctz(use->slots)];
+        ret->peer = *peer;
+        ret->card = card;
+        return 0;
+    }
     if (all_taken(card->slots) || card->waiting) {
-        if (use->slots)
-            return text(IOTSAFE_E_BUSY, err, cap,
-                        "this session has a container for an ephemeral key already");
         r = wait_for_slot(card);
         if (r < 0)
             return text(IOTSAFE_E_TIMEOUT, err, cap,

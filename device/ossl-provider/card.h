@@ -17,6 +17,7 @@
 #include "ref.h"
 
 struct isp_provider;
+struct isp_key;
 
 struct isp_config { /* parameters of the provider's section in openssl.cnf; strings borrowed from
                        the core */
@@ -45,7 +46,9 @@ struct isp_card {
     _Atomic(pid_t) owner;     /* process that may use lock and client; 0 while it changes */
     struct iotsafe *client;
     struct iotsafe_slots slots;
-    bool own_known, peers_known; /* configured, or asked from the card */
+    bool own_known, peers_known;                /* configured, or asked from the card */
+    struct isp_key *pending[IOTSAFE_SLOTS_MAX]; /* ephemeral keys that hold a container */
+    uint64_t generated;                         /* so many were there */
 };
 
 /* Reads the configuration; never fails and never opens anything. */
@@ -108,6 +111,14 @@ bool isp_card_random(struct isp_provider *prov, uint8_t *buf, size_t n);
  * none. */
 bool isp_slot_take(struct isp_provider *prov, struct isp_slot *ret);
 void isp_slot_put(struct isp_provider *prov, const struct isp_slot *slot);
+/* The key that holds a container from now on; before that container is put, it no longer does. */
+void isp_slot_hold(struct isp_provider *prov, struct isp_key *key);
+void isp_slot_unhold(struct isp_provider *prov, const struct isp_key *key);
+/* When all are in use: the youngest key that this thread has made and that holds one, counted. A
+ * client that offered TLS 1.3 and got TLS 1.2 keeps the key of its ClientHello, which is of no use
+ * any more, and wants another one; where the card has one container that would be the end. NULL
+ * otherwise, and with a host, which knows its sessions. */
+struct isp_key *isp_slot_share(struct isp_provider *prov);
 /* The one for keys to verify with. */
 bool isp_slot_verifier(struct isp_provider *prov, struct iotsafe_ref *ret);
 

@@ -115,6 +115,69 @@ void isp_slot_put(struct isp_provider *prov, const struct isp_slot *slot) {
     pthread_mutex_unlock(&card->lock);
 }
 
+void isp_slot_hold(struct isp_provider *prov, struct isp_key *key) {
+    struct isp_card *card = &prov->card;
+    size_t i = 0;
+
+    if (card->host.acquire)
+        return;
+    isp_card_adopt(card);
+    pthread_mutex_lock(&card->lock);
+    key->maker = pthread_self();
+    key->age = ++card->generated;
+    while (i < IOTSAFE_SLOTS_MAX && card->pending[i])
+        i++;
+    if (i < IOTSAFE_SLOTS_MAX) /* as many as there are containers */
+        card->pending[i] = key;
+    pthread_mutex_unlock(&card->lock);
+}
+
+void isp_slot_unhold(struct isp_provider *prov, const struct isp_key *key) {
+    struct isp_card *card = &prov->card;
+
+    if (card->host.acquire)
+        return;
+    isp_card_adopt(card);
+    pthread_mutex_lock(&card->lock);
+    for (size_t i = 0; i < IOTSAFE_SLOTS_MAX; i++) {
+        if (card->pending[i] == key)
+            card->pending[i] = NULL;
+    }
+    pthread_mutex_unlock(&card->lock);
+}
+
+/* One reference more, unless the last one is just being given up. */
+static bool ref_if_alive(struct isp_key *key) {
+    int refs = atomic_load(&key->refs);
+
+    while (refs > 0) {
+        if (atomic_compare_exchange_weak(&key->refs, &refs, refs + 1))
+            return true;
+    }
+    return false;
+}
+
+struct isp_key *isp_slot_share(struct isp_provider *prov) {
+    struct isp_card *card = &prov->card;
+    struct isp_key *youngest = NULL;
+
+    if (card->host.acquire)
+        return NULL;
+    isp_card_adopt(card);
+    pthread_mutex_lock(&card->lock);
+    for (size_t i = 0; i < IOTSAFE_SLOTS_MAX; i++) {
+        struct isp_key *key = card->pending[i];
+
+        if (key && pthread_equal(key->maker, pthread_self()) &&
+            (!youngest || key->age > youngest->age))
+            youngest = key;
+    }
+    if (card->slots.taken != (1U << card->slots.n_own) - 1 || (youngest && !ref_if_alive(youngest)))
+        youngest = NULL;
+    pthread_mutex_unlock(&card->lock);
+    return youngest;
+}
+
 bool isp_slot_verifier(struct isp_provider *prov, struct iotsafe_ref *ret) {
     const struct isp_host *host = &prov->card.host;
     char err[256] = "this program has no container to verify with";

@@ -160,9 +160,12 @@ struct isp_key *isp_key_p256(struct isp_provider *prov) {
     return key;
 }
 
-struct isp_key *isp_key_generate(struct isp_provider *prov) {
-    struct isp_key *key = isp_key_empty(prov);
+struct isp_key *isp_key_generate(struct isp_provider *prov, bool answer) {
+    struct isp_key *key = answer ? isp_slot_share(prov) : NULL;
 
+    if (key)
+        return key;
+    key = isp_key_empty(prov);
     if (!key)
         return NULL;
     key->kind = ISP_EPHEMERAL;
@@ -177,6 +180,7 @@ struct isp_key *isp_key_generate(struct isp_provider *prov) {
         isp_raise(prov, ISP_R_CARD_ANSWER, "GENERATE KEY PAIR: no point of P-256");
         goto fail;
     }
+    isp_slot_hold(prov, key);
     return key;
 fail:
     isp_key_free(key);
@@ -189,8 +193,10 @@ struct isp_key *isp_key_ref(struct isp_key *key) {
 }
 
 static void free_slot(struct isp_key *key) {
-    if (atomic_exchange(&key->slot_in_use, 0))
-        isp_slot_put(key->prov, &key->slot);
+    if (!atomic_exchange(&key->slot_in_use, 0))
+        return;
+    isp_slot_unhold(key->prov, key);
+    isp_slot_put(key->prov, &key->slot);
 }
 
 void isp_key_free(struct isp_key *key) {

@@ -330,6 +330,7 @@ struct gen {
     struct isp_provider *prov;
     int selection;
     bool tls;           /* for the card, if it is a key and not its parameters */
+    bool answer;        /* it has a template */
     EVP_PKEY_CTX *soft; /* otherwise */
 };
 
@@ -415,6 +416,7 @@ static int gen_set_template(void *vg, void *vtemplate) {
     const struct isp_key *template = vtemplate;
 
     g->tls = template->tls;
+    g->answer = true;
     if (g->tls)
         return 1;
     EVP_PKEY_CTX_free(g->soft);
@@ -443,7 +445,7 @@ static void *gen(void *vg, OSSL_CALLBACK *cb, void *arg) {
     (void)arg;
     if (!g->tls)
         return gen_soft(g);
-    return g->selection & OSSL_KEYMGMT_SELECT_KEYPAIR ? isp_key_generate(g->prov)
+    return g->selection & OSSL_KEYMGMT_SELECT_KEYPAIR ? isp_key_generate(g->prov, g->answer)
                                                       : isp_key_p256(g->prov);
 }
 

@@ -99,6 +99,8 @@ struct isp_key { /* shared by counting; does not change once it is filled, but f
     atomic_int slot_in_use;
     struct isp_slot slot;
     struct iotsafe_ref made; /* name of the private key in the slot */
+    pthread_t maker;
+    uint64_t age;
     atomic_int refs;
 };
 
@@ -111,8 +113,9 @@ struct isp_key *isp_key_empty(struct isp_provider *prov);
 /* Fills a key that is empty, or has no private half, with an ordinary one of prov->soft, which is
  * given to it. selection: OSSL_KEYMGMT_SELECT_…, what pkey has. */
 void isp_key_fill(struct isp_key *key, EVP_PKEY *pkey, int selection);
-/* A new key pair in the card; NULL with an error raised. */
-struct isp_key *isp_key_generate(struct isp_provider *prov);
+/* A new key pair in the card; NULL with an error raised. answer: it is a TLS 1.2 client's, which
+ * knows the server's key already. */
+struct isp_key *isp_key_generate(struct isp_provider *prov, bool answer);
 /* The curve of those, without a key. */
 struct isp_key *isp_key_p256(struct isp_provider *prov);
 struct isp_key *isp_key_ref(struct isp_key *key);

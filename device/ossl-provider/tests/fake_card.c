@@ -23,7 +23,7 @@ void fake_card_init(struct fake_card *card, const char *common_name) {
     card->key = EVP_EC_gen("P-256");
     card->n_own = 1;
     for (uint8_t i = 0; i < FAKE_PSK_LEN; i++)
-        card->psk[i] = i;
+        card->psk[i] = (uint8_t)"0123456789abcdef"[i % 16];
     assert(card->key && x);
     X509_set_version(x, X509_VERSION_3);
     ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
@@ -268,9 +268,8 @@ static bool names(struct tb_span data, uint8_t tag, uint8_t id) {
     return tb_safe_find(data, tag, &value) == 1 && tb_span_eq(value, tb_span(&id, 1));
 }
 
-int fake_card_transmit(void *user, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
-                       size_t rsp_cap) {
-    struct fake_card *card = user;
+static int transmit(struct fake_card *card, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
+                    size_t rsp_cap) {
     struct tb_buf out = tb_buf(rsp, rsp_cap);
     struct tb_apdu c;
     uint16_t sw = 0x6D00;
@@ -343,4 +342,16 @@ int fake_card_transmit(void *user, const uint8_t *cmd, size_t cmd_len, uint8_t *
     tb_put_be16(&out, sw);
     assert(tb_buf_ok(&out));
     return (int)out.n;
+}
+
+unsigned fake_card_busy;
+
+int fake_card_transmit(void *user, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
+                       size_t rsp_cap) {
+    int n;
+
+    fake_card_busy++;
+    n = transmit(user, cmd, cmd_len, rsp, rsp_cap);
+    fake_card_busy--;
+    return n;
 }

@@ -31,6 +31,9 @@ struct fake_card {
 void fake_card_init(struct fake_card *card, const char *common_name);
 void fake_card_done(struct fake_card *card);
 
+/* Not 0 while a card computes: what it allocates is not the subject of a test of failures. */
+extern unsigned fake_card_busy;
+
 /* iotsafe_mem_fn; user is the card. */
 int fake_card_transmit(void *user, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
                        size_t rsp_cap);

@@ -3,8 +3,9 @@
  *
  *   fake-card SOCKET CERT-FILE COUNTER-FILE [--ready-fd N]
  *
- * The certificate is written as PEM; the number of signatures made is kept in COUNTER-FILE. SIGUSR1
- * makes COMPUTE SIGNATURE fail with 6F00, again SIGUSR1 ends that. */
+ * The certificate is written as PEM; the counts of GENERATE KEY PAIR, COMPUTE DH, verifications,
+ * PRF, HKDF, GET RANDOM, signatures and all APDUs are kept in COUNTER-FILE. SIGUSR1 makes COMPUTE
+ * SIGNATURE fail with 6F00, again SIGUSR1 ends that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
@@ -54,8 +55,13 @@ static void write_cert(const struct fake_card *card, const char *path) {
 }
 
 static void write_counter(const struct fake_card *card, int fd) {
-    char text[16];
-    int n = snprintf(text, sizeof text, "%08u", card->signatures);
+    static const uint8_t counted[] = {0xB9, 0x46, 0x2D, 0x48, 0x4A, 0x84};
+    char text[100];
+    int n = 0;
+
+    for (size_t i = 0; i < sizeof counted; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%08u ", card->ins[counted[i]]);
+    n += snprintf(text + n, sizeof text - (size_t)n, "%08u %08u", card->signatures, card->apdus);
 
     if (pwrite(fd, text, (size_t)n, 0) != n)
         die("counter");
@@ -148,6 +154,7 @@ int main(int argc, char **argv) {
         return 2;
     sigaction(SIGUSR1, &usr1, NULL);
     fake_card_init(&card, "fake card");
+    card.n_own = FAKE_OWN;
     write_cert(&card, argv[2]);
     counter = open(argv[3], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (counter < 0)

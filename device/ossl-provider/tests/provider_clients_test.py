@@ -1,117 +1,13 @@
-"""Programs that know nothing of IoT SAFE use a key in the card, with a configuration and a key reference alone.
-
-argv[1] is the bed: fake (a card process of the provider's own tests), vpcd (sim-card), unix, pty, cgla (sim-card behind
-sim-modem). Every test looks at the card's count of signatures: a key that is not in the card would pass without."""
+"""Programs that know nothing of IoT SAFE use a key in the card, with a configuration and a key reference alone."""
 import os
-import re
 import shutil
-import socket
 import ssl
 import subprocess
-import sys
 
 import cardbed
 import tbtest
 from cardbed import wait_for_line
-
-KIND = sys.argv.pop(1) if len(sys.argv) > 1 else "fake"
-MODULE = os.environ["ISP_MODULE"]
-CONF_IN = os.path.join(tbtest.SOURCE, "device", "ossl-provider", "openssl.cnf.in")
-PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
-
-
-class Bed(tbtest.Case):
-    PYTHON_CLIENT = """
-import socket, ssl, sys
-port, ca, *chain = sys.argv[1:]
-ctx = ssl.create_default_context(cafile=ca)
-ctx.load_cert_chain(*chain)
-with socket.create_connection(("127.0.0.1", int(port))) as s, ctx.wrap_socket(s, server_hostname="localhost") as t:
-    t.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-    print(t.version(), t.recv(4096)[:15])
-"""
-
-    def setUp(self):
-        self.conf_of = {}
-        self.bed = cardbed.open_bed(self, KIND)
-        self.environ = self.env(self.bed.transport)
-        self.key = self.path("card.key")
-        done = tbtest.run("iotsafe-keyref", "--id", "01", "--cert", self.bed.cert, "--out", self.key)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.before = self.bed.signatures()
-
-    # ---- helpers ----
-
-    def conf(self, transport):
-        """A configuration from the sample that users get."""
-        if transport not in self.conf_of:
-            with open(CONF_IN) as f:
-                text = f.read().replace("@ISP_MODULE@", MODULE).replace("@ISP_TRANSPORT@", transport)
-            self.conf_of[transport] = self.write("openssl%d.cnf" % len(self.conf_of), text)
-        return self.conf_of[transport]
-
-    def env(self, transport):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        env["OPENSSL_CONF"] = self.conf(transport)
-        if os.environ.get("TB_PRELOAD"):
-            env["LD_PRELOAD"] = os.environ["TB_PRELOAD"]
-            # Python's own leaks are its own affair, ours in it are not.
-            env["LSAN_OPTIONS"] = "suppressions=%s:print_suppressions=0" % self.write("lsan", "leak:bin/python3\n")
-        return env
-
-    def openssl(self, *args, data=None, ok=True, env=None):
-        done = subprocess.run(["openssl", *args], input=data, env=env or self.environ, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=60 * tbtest.FACTOR, check=False)
-        if ok:
-            self.assertEqual(done.returncode, 0, done.stderr.decode(errors="replace"))
-        return done
-
-    def assert_signed(self, n=1):
-        """The card has made n signatures since the last look, at least."""
-        now = self.bed.signatures()
-        self.assertGreaterEqual(now - self.before, n)
-        self.before = now
-
-    def assert_not_signed(self):
-        self.assertEqual(self.bed.signatures(), self.before)
-
-    def software_key(self, name="server"):
-        """A server's certificate (for localhost) with an ordinary key: (certificate, key)."""
-        cert, key = self.path(name + ".pem"), self.path(name + ".key")
-        if not os.path.exists(cert):
-            self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-                         key, "-out", cert, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-                         "-days", "30", env=dict(os.environ, OPENSSL_CONF="/etc/ssl/openssl.cnf"))
-        return cert, key
-
-    def server(self, *args, env=None, cert=None, key=None):
-        """openssl s_server that insists on a client certificate; its port. It is killed with the test."""
-        c, k = self.software_key()
-        process = subprocess.Popen(["stdbuf", "-oL", "openssl", "s_server", "-accept", "127.0.0.1:0", "-cert",
-                                    cert or c, "-key", key or k, *args],
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   env=env or dict(os.environ, OPENSSL_CONF="/etc/ssl/openssl.cnf"))
-        self.addCleanup(self.end, process)
-        text = wait_for_line(process.stdout, [b"ACCEPT"], "s_server")
-        while not re.search(r"ACCEPT .*?:(\d+)\n", text):
-            text += wait_for_line(process.stdout, [b"\n"], "s_server")
-        return process, int(re.search(r"ACCEPT .*?:(\d+)\n", text).group(1))
-
-    def end(self, process):
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        for f in (process.stdin, process.stdout):
-            if f:
-                f.close()
-
-    def verifying(self):
-        return ["-Verify", "1", "-verify_return_error", "-CAfile", self.bed.ca]
-
-    def client(self, port, *args, ok=True, env=None):
-        return self.openssl("s_client", "-connect", "127.0.0.1:%d" % port, "-servername", "localhost", "-CAfile",
-                            self.software_key()[0], "-verify_return_error", "-cert", self.bed.cert, "-key", self.key,
-                            *args, data=b"Q\n", ok=ok, env=env)
+from provider_bed import KIND, PLAIN, PYTHON, Bed
 
 
 class Operations(Bed):
@@ -226,7 +122,7 @@ class Tls(Bed):
         for version in ("-tls1_3", "-tls1_2"):
             self.openssl("s_client", "-connect", "127.0.0.1:%d" % port, "-CAfile", self.bed.ca,
                          "-verify_return_error", "-purpose", "any", version, data=b"Q\n",
-                         env=dict(os.environ, OPENSSL_CONF="/etc/ssl/openssl.cnf"))
+                         env=PLAIN)
             self.assert_signed()
 
     def test_key_for_another_certificate_is_refused(self):
@@ -242,68 +138,6 @@ class Tls(Bed):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(b"COMPUTE SIGNATURE", done.stderr)
         self.openssl("version")
-
-
-class Programs(Bed):
-    def test_curl(self):
-        if not shutil.which("curl"):
-            self.skipTest("no curl")
-        if os.environ.get("TB_PRELOAD"):
-            self.skipTest("curl hangs with a preloaded address sanitizer, provider or not")
-        _, port = self.server(*self.verifying(), "-www")
-        for version in ("1.3", "1.2"):
-            done = subprocess.run(["curl", "-sS", "--cacert", self.software_key()[0], "--cert", self.bed.cert, "--key",
-                                   self.key, "--tls-max", version, "--tlsv1.2", "--resolve",
-                                   "localhost:%d:127.0.0.1" % port, "https://localhost:%d/" % port], env=self.environ,
-                                  capture_output=True, text=True, timeout=60 * tbtest.FACTOR, check=False)
-            self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertIn("TLSv" + version, done.stdout)
-            self.assert_signed()
-
-    def python(self, port, *chain):
-        done = subprocess.run([PYTHON, "-c", self.PYTHON_CLIENT, str(port), self.software_key()[0], *chain],
-                              env=self.environ, capture_output=True, text=True, timeout=60 * tbtest.FACTOR, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("HTTP/1.0 200", done.stdout)
-        self.assert_signed()
-
-    def test_python_with_every_form_of_key_file(self):
-        _, port = self.server(*self.verifying(), "-www")
-        with open(self.bed.cert) as f:
-            cert = f.read()
-        with open(self.key) as f:
-            key = f.read()
-        self.python(port, self.bed.cert, self.key)
-        self.python(port, self.write("a.pem", key + cert))
-        self.python(port, self.write("b.pem", cert + key))
-        self.python(port, self.write("c.pem", cert + key + cert))
-
-    def test_mosquitto_pub(self):
-        if not shutil.which("mosquitto") or not shutil.which("mosquitto_pub"):
-            self.skipTest("no mosquitto")
-        cert, key = self.software_key()
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        conf = self.write("mosquitto.conf", """
-listener %d 127.0.0.1
-cafile %s
-certfile %s
-keyfile %s
-require_certificate true
-use_identity_as_username true
-set_tcp_nodelay true
-%s
-""" % (port, self.bed.ca, cert, key, "user root" if os.geteuid() == 0 else ""))
-        broker = subprocess.Popen(["mosquitto", "-v", "-c", conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  env=dict(os.environ, OPENSSL_CONF="/etc/ssl/openssl.cnf"))
-        self.addCleanup(self.end, broker)
-        wait_for_line(broker.stdout, [b"running"], "mosquitto")
-        done = subprocess.run(["mosquitto_pub", "-h", "localhost", "-p", str(port), "--cafile", cert, "--cert",
-                               self.bed.cert, "--key", self.key, "-t", "t", "-m", "hello", "-q", "1"],
-                              env=self.environ, capture_output=True, text=True, timeout=60 * tbtest.FACTOR, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assert_signed()
 
 
 class Processes(Bed):

@@ -124,8 +124,10 @@ static X509 *moved(OSSL_LIB_CTX *ctx, X509 *x) {
     X509 *copy = X509_new_ex(ctx, NULL);
 
     must(n > 0);
-    if (copy && !d2i_X509(&copy, &p, n))
+    if (copy && !d2i_X509(&copy, &p, n)) {
+        X509_free(copy);
         copy = NULL;
+    }
     OPENSSL_free(der);
     return copy;
 }
