@@ -14,6 +14,27 @@ static void put_maximum(struct tb_buf *out, uint8_t tag, const struct card_insta
     tb_put_tlv_u8(out, tag, (uint8_t)(n > 255 ? 255 : n > MAX_OBJECTS ? n : MAX_OBJECTS));
 }
 
+/* An applet of Type II has no keys but secrets, and no certificates. */
+static bool is_there(const struct card_profile *p, const struct card_object *o) {
+    if (!p->type2)
+        return true;
+    return o->cls == CARD_SECRET || (o->cls == CARD_FILE && o->file_usage != TB_SAFE_FILE_X509);
+}
+
+static void put_type2(const struct card_profile *p, const struct card_instance *in,
+                      struct tb_buf *out) {
+    static const char identifier[32] = "IoT SAFE testbed applet, Type II";
+
+    tb_put_tlv_u8(out, TB_SAFE_T_VERSION, p->version);
+    tb_put_tlv(out, TB_SAFE_T_APPLET_ID, tb_span(identifier, sizeof identifier));
+    put_maximum(out, TB_SAFE_T_MAX_FILES, in, CARD_FILE);
+    put_maximum(out, TB_SAFE_T_MAX_SECRET, in, CARD_SECRET);
+    tb_put_tlv_u8(out, p->appinfo_61_6f ? TB_SAFE_T_CRYPTO : TB_SAFE_T_APP_CRYPTO,
+                  TB_SAFE_CAN_DERIVE);
+    tb_put_tlv_be16(out, TB_SAFE_T_HASH, TB_SAFE_SHA256 | TB_SAFE_SHA384 | TB_SAFE_SHA512);
+    tb_put_tlv_u8(out, TB_SAFE_T_KEY_DERIVATION, TB_SAFE_PRF | TB_SAFE_HKDF);
+}
+
 /* spec: IOTSAFE 2.12 */
 static void put_application(const struct card_profile *p, const struct card_instance *in,
                             struct tb_buf *out) {
@@ -45,7 +66,10 @@ static uint16_t get_application(struct cmd *cmd) {
         return TB_SW_LENGTH;
     if (!card_out_room(cmd, 128))
         return TB_SW_NO_SPACE;
-    put_application(safe_profile(cmd), safe_instance(cmd), cmd->out);
+    if (safe_profile(cmd)->type2)
+        put_type2(safe_profile(cmd), safe_instance(cmd), cmd->out);
+    else
+        put_application(safe_profile(cmd), safe_instance(cmd), cmd->out);
     sw = card_wrong_le(cmd, cmd->out->n);
     return sw ? sw : TB_SW_OK;
 }
@@ -84,7 +108,8 @@ static uint16_t get_list(struct cmd *cmd) {
     if (!list.p)
         return TB_SW_NO_SPACE;
     for (size_t i = 0; i < in->n; i++)
-        safe_put_info(safe_profile(cmd), in->v[i], &list);
+        if (is_there(safe_profile(cmd), in->v[i]))
+            safe_put_info(safe_profile(cmd), in->v[i], &list);
     sw = put_block(cmd, tb_buf_span(&list));
     free(list.p);
     return sw;
@@ -100,6 +125,8 @@ static uint16_t get_object(struct cmd *cmd, enum card_object_class cls) {
     sw = safe_parse(cmd->a.data, &a);
     if (sw == TB_SW_OK)
         sw = safe_object(safe_instance(cmd), cls, &a, &o);
+    if (sw == TB_SW_OK && !is_there(safe_profile(cmd), o))
+        sw = TB_SW_NOT_FOUND;
     if (sw != TB_SW_OK)
         return sw;
     if (!card_out_room(cmd, SAFE_INFO_MAX))
@@ -148,6 +175,8 @@ uint16_t card_cmd_read_file(struct card *card, struct cmd *cmd) {
     (void)card;
     if (sw == TB_SW_OK)
         sw = safe_object(safe_instance(cmd), CARD_FILE, &a, &o);
+    if (sw == TB_SW_OK && !is_there(safe_profile(cmd), o))
+        sw = TB_SW_NOT_FOUND;
     if (sw != TB_SW_OK)
         return sw;
     if (!o->active || !(o->access & TB_SAFE_READ))

@@ -26,6 +26,7 @@
     CHOICE(file_info_brief, bool, "file_info", "full|brief")                                       \
     CHOICE(sign_alg_miscounted, bool, "sign_alg_len", "1|2")                                       \
     CHOICE(rsa_pkcs1, bool, "rsa_public", "spki|pkcs1")                                            \
+    CHOICE(type2, bool, "variant", "type1|type2")                                                  \
     NUMBER(max_block, uint16_t, "max_block", 1, 256)                                               \
     NUMBER(object_list_limit, uint16_t, "object_list_limit", 0, 65535)                             \
     NUMBER(max_sessions, uint8_t, "max_sessions", 1, 8)                                            \
@@ -197,6 +198,7 @@ static const struct card_profile profiles[] = {
      .keygen_bare = true,
      .create_on_demand = true},
     {.name = "t0", COMMON, LEN16, WRAPPED, BLOCKS, .delivery_t0 = true},
+    {.name = "type2", COMMON, LEN16, WRAPPED, BLOCKS, .type2 = true},
 };
 
 enum { PROFILES = sizeof profiles / sizeof profiles[0] };
@@ -209,8 +211,8 @@ const struct card_profile *card_profile_find(const char *name) {
 }
 
 const char *const *card_profile_names(void) {
-    static const char *const profile_names[] = {"gsma",   "thales", "orange", "ntt", "qtool",
-                                                "zariot", "m33mu",  "t0",     NULL};
+    static const char *const profile_names[] = {"gsma",   "thales", "orange", "ntt",   "qtool",
+                                                "zariot", "m33mu",  "t0",     "type2", NULL};
 
     static_assert(sizeof profile_names / sizeof profile_names[0] == PROFILES + 1,
                   "a profile without its name");

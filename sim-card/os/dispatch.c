@@ -106,7 +106,9 @@ static const struct card_ins *route_applet(const struct cmd *cmd, struct tb_span
 
     if (!row)
         return NULL;
-    if (p->cla_8n_only && !cmd->cla.proprietary)
+    if (p->type2 && (row->flags & CARD_TYPE_1))
+        *ret_sw = TB_SW_INS; /* and not what a PIN command of that number would be */
+    else if (p->cla_8n_only && !cmd->cla.proprietary)
         *ret_sw = TB_SW_CLA;
     else if (!p->tolerate_trailing && tb_apdu_parse(raw, 0, &strict) < 0)
         *ret_sw = TB_SW_LENGTH;

@@ -154,6 +154,7 @@ enum card_ins_flags {
     CARD_ON_CLOSED = 1, /* may come on a channel that is not open */
     CARD_OF_APPLET = 2, /* goes through card_applet_run() */
     CARD_OF_DOMAIN = 8, /* may come under secure messaging */
+    CARD_TYPE_1 = 8,    /* an applet of Type II does not have it */
     CARD_SECRET_IN = 4, /* its data are a PIN or key material, also when it is refused */
 };
 

@@ -21,7 +21,7 @@ static void every_name_finds_its_profile(void **state) {
     (void)state;
     for (const char *const *name = card_profile_names(); *name; name++, n++)
         assert_string_equal(card_profile_find(*name)->name, *name);
-    assert_int_equal(n, 8);
+    assert_int_equal(n, 9);
     assert_string_equal(card_profile_names()[0], "gsma");
     assert_null(card_profile_find("nobody"));
 }

@@ -8,7 +8,16 @@
 #include "tb/hex.h"
 #include "tool.h"
 
-enum { FILE_MAX = 65536, OBJECTS_MAX = 1024, RSP_MAX = 2048, CMD_MAX = 261, HALF = 32, RAW = 64 };
+enum {
+    FILE_MAX = 65536,
+    OBJECTS_MAX = 1024,
+    RSP_MAX = 2048,
+    CMD_MAX = 261,
+    HALF = 32,
+    RAW = 64,
+    SECRET_MAX = 128,
+    SEED_MAX = 200, /* with the rest it fits one command */
+};
 
 bool tool_hex(const char *text, uint8_t *buf, size_t cap, size_t *ret_n) {
     struct tb_buf out = tb_buf(buf, cap);
@@ -261,6 +270,62 @@ static int cmd_random(struct tool *tool) {
     return r < 0 ? failed(tool, r) : tool_print_bytes(tool, "random", NULL, buf, n);
 }
 
+/* A secret on the card (its ID), or hex:BYTES, then *ret_ref is NULL. */
+static bool parse_secret(const char *text, struct iotsafe_ref *ref,
+                         const struct iotsafe_ref **ret_ref, uint8_t value[SECRET_MAX],
+                         size_t *ret_n) {
+    static const char by_value[] = "hex:";
+    bool given = strncmp(text, by_value, sizeof by_value - 1) == 0;
+
+    *ret_ref = given ? NULL : ref;
+    *ret_n = 0;
+    return given ? tool_hex(text + sizeof by_value - 1, value, SECRET_MAX, ret_n) && *ret_n > 0
+                 : parse_ref(text, ref);
+}
+
+/* spec: RFC5246 5 label and seed are one string for the card */
+static int cmd_prf(struct tool *tool) {
+    uint8_t secret[SECRET_MAX], label_seed[SEED_MAX], ecdhe[32], out[255];
+    size_t label = strlen(tool->argv[1]), seed, n_secret, n_ecdhe = 0;
+    const struct iotsafe_ref *by_ref;
+    struct iotsafe_ref ref;
+    char *end;
+    unsigned long n = strtoul(tool->argv[3], &end, 10);
+    int r;
+
+    if (!parse_secret(tool->argv[0], &ref, &by_ref, secret, &n_secret))
+        return usage("neither a secret on the card nor hex:BYTES", tool->argv[0]);
+    if (label > sizeof label_seed)
+        return usage("label too long", tool->argv[1]);
+    memcpy(label_seed, tool->argv[1], label);
+    if (!tool_hex(tool->argv[2], label_seed + label, sizeof label_seed - label, &seed))
+        return usage("no seed in hex", tool->argv[2]);
+    if (*end || n == 0 || n > sizeof out)
+        return usage("not a number of bytes, 1 to 255", tool->argv[3]);
+    if (tool->argc > 4 &&
+        (!by_ref || !tool_hex(tool->argv[4], ecdhe, sizeof ecdhe, &n_ecdhe) || n_ecdhe != 32))
+        return usage("no shared secret for a key of the card: 32 bytes in hex", tool->argv[4]);
+    r = iotsafe_prf(tool->client, by_ref, secret, n_secret, n_ecdhe ? ecdhe : NULL, label_seed,
+                    label + seed, out, n);
+    return r < 0 ? failed(tool, r) : tool_print_bytes(tool, "output", NULL, out, n);
+}
+
+static int cmd_hkdf(struct tool *tool) {
+    uint8_t secret[SECRET_MAX], salt[64], out[32];
+    const struct iotsafe_ref *by_ref;
+    struct iotsafe_ref ref;
+    size_t n_secret, n_salt = 0, n;
+    int r;
+
+    if (!parse_secret(tool->argv[0], &ref, &by_ref, secret, &n_secret))
+        return usage("neither a secret on the card nor hex:BYTES", tool->argv[0]);
+    if (tool->argc > 1 && !tool_hex(tool->argv[1], salt, sizeof salt, &n_salt))
+        return usage("no salt in hex", tool->argv[1]);
+    r = iotsafe_hkdf_extract(tool->client, by_ref, secret, n_secret, salt, n_salt, IOTSAFE_SHA256,
+                             out, sizeof out, &n);
+    return r < 0 ? failed(tool, r) : tool_print_bytes(tool, "prk", NULL, out, n);
+}
+
 static int cmd_apdu(struct tool *tool) {
     for (int i = 0; i < tool->argc; i++) {
         uint8_t cmd[CMD_MAX], rsp[RSP_MAX];
@@ -295,7 +360,7 @@ static const struct {
     {"read", 1, 1, cmd_read},   {"pubkey", 1, 1, cmd_pubkey}, {"generate", 1, 1, cmd_generate},
     {"put", 2, 2, cmd_put},     {"sign", 2, 2, cmd_sign},     {"verify", 3, 3, cmd_verify},
     {"ecdh", 2, 2, cmd_ecdh},   {"random", 1, 1, cmd_random}, {"apdu", 1, TOOL_ARGS_MAX, cmd_apdu},
-    {"reset", 0, 0, cmd_reset},
+    {"reset", 0, 0, cmd_reset}, {"prf", 4, 5, cmd_prf},       {"hkdf", 1, 2, cmd_hkdf},
 };
 
 static int open_client(struct tool *tool) {

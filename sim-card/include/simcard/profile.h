@@ -49,6 +49,10 @@ struct card_profile {
     /* rsa_public=spki|pkcs1: what tag 34 holds for an RSA key, SubjectPublicKeyInfo or
      * RSAPublicKey */
     bool rsa_pkcs1;
+    /* variant=type1|type2: Type II knows pre-shared keys alone. The commands of certificates,
+     * signatures and key agreement are 6D00, their objects are not there, and application
+     * information does not announce them */
+    bool type2;
     /* max_block=1..256: READ FILE bytes when Le is absent or 00 */
     uint16_t max_block;
     /* object_list_limit=0..65535: bytes per object list answer before 6300, 0: no limit */
@@ -62,7 +66,8 @@ struct card_profile {
 enum { CARD_MAX_SESSIONS = 8 };
 
 /* A built-in profile by name, NULL when unknown: "gsma" (default), "thales", "orange", "ntt",
- * "qtool", "zariot", "m33mu", "t0" (as "gsma", delivery as over T=0). */
+ * "qtool", "zariot", "m33mu", "t0" (as "gsma", delivery as over T=0), "type2" (as "gsma", Type II).
+ */
 const struct card_profile *card_profile_find(const char *name);
 const char *const *card_profile_names(void); /* NULL-terminated; the default comes first */
 
