@@ -87,12 +87,14 @@ static int api_publish(const char *topic, struct tb_span payload, bool retain,
 /* As a PUBLISH that came over MQTT is told. */
 static void on_api_publish(const char *device, const char *topic, struct tb_span payload,
                            void *user) {
+    struct hub *h = user;
     json_t *o = json_pack("{s:s, s:s, s:i, s:b, s:I}", "device", device, "topic", topic, "qos", 1,
                           "retain", 0, "bytes", (json_int_t)payload.n);
 
+    h->api_messages++;
     if (payload.n <= TB_MQTT_SCAN_MAX && tb_mqtt_utf8_ok(payload))
         json_object_set_new(o, "payload", json_stringn_nocheck((const char *)payload.p, payload.n));
-    hub_tell(user, "publish", o);
+    hub_tell(h, "publish", o);
 }
 
 /* Stop hooks run in reverse order of registration. */

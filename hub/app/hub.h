@@ -35,7 +35,7 @@ struct hub {
     uv_fs_event_t watch;        /* on hub_registry_touch_file() */
     struct tb_deadline recheck; /* runs hub_recheck() in a turn of its own */
     uint64_t seen_generation;   /* of the registry, by live sessions */
-    uint64_t broker_starts;
+    uint64_t broker_starts, api_messages, coap_kicked;
     int lock_fd; /* of DIR/lock; -1: none */
     bool ready, stopping;
 };

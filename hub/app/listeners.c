@@ -193,13 +193,14 @@ static bool is_peer_over(const struct hub_peer *peer, const char **ret_reason, v
 }
 
 unsigned hub_listeners_kick(struct hub *h) {
-    unsigned n = hub_sessions_kick(h->sessions, is_over, h);
+    unsigned n = hub_sessions_kick(h->sessions, is_over, h), coap = 0;
 
     for (size_t i = 0; i < h->listener_count; i++) {
         if (h->listeners[i].coap)
-            n += hub_coap_kick(h->listeners[i].coap, is_peer_over, h);
+            coap += hub_coap_kick(h->listeners[i].coap, is_peer_over, h);
     }
-    return h->http ? n + hub_http_kick(h->http, is_peer_over, h) : n;
+    h->coap_kicked += coap;
+    return n + coap + (h->http ? hub_http_kick(h->http, is_peer_over, h) : 0);
 }
 
 void hub_listeners_done(struct hub *h) {

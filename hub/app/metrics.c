@@ -103,11 +103,14 @@ static void put_traffic(FILE *f, const struct hub *h) {
             hub_sessions_count(h->sessions), hub_http_count(h->http), coap_sessions(h));
     family(f, "connections", "gauge", "Sessions and handshakes under way, now.");
     fprintf(f, "iot_hub_connections %u\n", hub_connections(h));
-    family(f, "messages_total", "counter", "MQTT messages that devices have published.");
+    family(f, "messages_total", "counter",
+           "Messages that devices have published, over MQTT and at the device API.");
     fprintf(f,
-            "iot_hub_messages_total{result=\"passed\"} %llu\n"
-            "iot_hub_messages_total{result=\"denied\"} %llu\n",
-            (unsigned long long)m->publishes, (unsigned long long)m->publishes_denied);
+            "iot_hub_messages_total{by=\"mqtt\",result=\"passed\"} %llu\n"
+            "iot_hub_messages_total{by=\"mqtt\",result=\"denied\"} %llu\n"
+            "iot_hub_messages_total{by=\"api\",result=\"passed\"} %llu\n",
+            (unsigned long long)m->publishes, (unsigned long long)m->publishes_denied,
+            (unsigned long long)h->api_messages);
     family(f, "http_requests_total", "counter", "HTTP requests by class of the answer.");
     for (unsigned c = 0; c < 6; c++)
         fprintf(f, "iot_hub_http_requests_total{class=\"%s\"} %llu\n", classes[c],
@@ -123,8 +126,10 @@ static void put_traffic(FILE *f, const struct hub *h) {
     family(f, "kicked_total", "counter", "Sessions that the hub has ended.");
     fprintf(f,
             "iot_hub_kicked_total{protocol=\"mqtt\"} %llu\n"
-            "iot_hub_kicked_total{protocol=\"http\"} %llu\n",
-            (unsigned long long)m->kicked, (unsigned long long)w->kicked);
+            "iot_hub_kicked_total{protocol=\"http\"} %llu\n"
+            "iot_hub_kicked_total{protocol=\"coap\"} %llu\n",
+            (unsigned long long)m->kicked, (unsigned long long)w->kicked,
+            (unsigned long long)h->coap_kicked);
 }
 
 static void put_process(FILE *f, const struct hub *h) {
