@@ -1,0 +1,70 @@
+"""A device whose TLS and DTLS go through its own modem's packet service, to the hub and back: with the card's key, by a
+slow radio, and only while the modem is registered."""
+import os
+import sys
+
+import tbtest
+
+sys.path.insert(0, os.path.join(tbtest.SOURCE, "device", "agent", "tests"))
+import hubbed  # noqa: E402
+
+ICCID = "8988211000000000011"
+
+
+class Device(tbtest.Case):
+    def setUp(self):
+        self.hub = hubbed.Hub(self)
+        store = self.hub.personalise("card", ICCID)
+        self.modem = self.start("sim-modem", "--vpcd", self.socket("vpcd"), "--at-unix", self.path("at.sock"), "--data",
+                                "127.0.0.1:0", "--ctl", self.socket("modem"))
+        with self.modem.ctl().subscribe() as ctl:
+            self.card = self.start("sim-card", "--store", store, "--vpcd", self.socket("vpcd"), "--ctl", self.socket("card"))
+            ctl.expect("card-inserted")
+
+    def device(self, *args):
+        daemon = self.start("iot-device", "--link", "at:" + self.socket("at"), "--server-name", "localhost", "--via",
+                            "socks5://" + self.modem.ready["data"], "--ctl", self.socket("device"), *args)
+        ctl = daemon.ctl().subscribe()
+        self.addCleanup(ctl.close)
+        return ctl
+
+    def counters(self):
+        return self.modem.ask("counters")["data"]
+
+    def test_tls_and_dtls_go_through_the_modem(self):
+        ctl = self.device("--hub", "localhost:1", "--no-connect", "--no-reconnect")
+        for protocol, tls in (("mqtt", "1.3"), ("http", "1.2"), ("coap", "1.2")):
+            ctl.ok("connect", hub=self.hub.url(protocol), tls=tls)
+            self.assertEqual(ctl.expect("session")["protocol"], protocol)
+            ctl.ok("disconnect")
+            ctl.expect("disconnected")
+        counters = self.counters()
+        self.assertEqual((counters["connects"], counters["associations"]), (2, 1))
+        radio = self.modem.ask("latency")["radio"]
+        # TLS 1.3 takes 2 round trips, 1.2 takes 3, DTLS with its cookie 3; protocols add theirs
+        self.assertGreaterEqual(radio["round_trips"], 2 + 3 + 3)
+        self.assertGreater(radio["bytes_up"], 1000)
+        self.assertGreater(radio["datagrams_up"], 3)
+        self.assertEqual(self.card.ask("counters")["sign"], 3)
+
+    def test_the_session_ends_with_the_registration_and_comes_back_with_it(self):
+        ctl = self.device("--hub", self.hub.url("mqtt"))
+        ctl.expect("session")
+        self.modem.ask("registration", state="denied")
+        ctl.expect("disconnected")
+        self.assertEqual(self.counters()["cut"], 1)
+        ctl.expect("reconnecting")
+        self.modem.ask("registration", state="home")
+        ctl.expect("session", timeout=3 * tbtest.WAIT)
+
+    def test_a_handshake_by_slow_radio_and_card_takes_at_least_theirs(self):
+        self.modem.ask("latency", radio="lte-m", uart="usb")
+        self.card.ask("latency", profile="se-fast")
+        ctl = self.device("--hub", self.hub.url("mqtt"))
+        session = ctl.expect("session", timeout=3 * tbtest.WAIT)
+        # one round trip behind that of TCP, three APDUs and a signature
+        self.assertGreaterEqual(session["handshake_us"], 50000 + 3 * 2000 + 33000)
+
+
+if __name__ == "__main__":
+    tbtest.main()
