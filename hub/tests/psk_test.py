@@ -241,6 +241,33 @@ class Resumption(PskCase):
         self.assertFalse(self.events.expect("session", listener="second")["resumed"])
 
 
+class CommandLine(PskCase):
+    def add(self, *args, **kwargs):
+        return subprocess.run([tbtest.program("iot-hub"), "add-psk", *args, "--state", self.state], capture_output=True,
+                              text=True, timeout=tbtest.WAIT, **kwargs)
+
+    def test_a_key_comes_from_the_line_a_file_or_the_input(self):
+        file = self.write("key", "00:11:22:33 44 55 66 77\n8899aabbccddeeff\n")
+        self.assertEqual(self.add("pot", "--secret-file", file).stdout, "pot: added\n")
+        same = self.add("pot", "--secret-file", "-", input="00112233445566778899AABBCCDDEEFF")
+        self.assertEqual((same.stdout, same.stderr), ("pot: known already\n", ""))
+        self.assertIn("can be guessed", self.add("pan", "--secret", "00ff").stderr)
+        self.assertIn("psk  pending", self.cli("credential", "list", "pan"))
+
+    def test_what_cannot_be_is_said(self):
+        for args, status, words in (
+                ((), 2, "IDENTITY"), (("x",), 2, "--secret"), (("x", "--secret", "00", "--secret-file", "y"), 2, "one of"),
+                (("x", "--secret", "0"), 1, "hex"), (("x", "--secret", "00" * 65), 1, "1 to 64 bytes"),
+                (("x", "--secret", ""), 1, "1 to 64 bytes"), (("a b", "--secret", "00"), 1, "device:"),
+                (("x" * 129, "--device", "d", "--secret", "00"), 1, "identity:"),
+                (("kettle", "--secret", "00"), 1, "another secret"),
+                (("kettle", "--secret", SECRET, "--device", "d"), 1, "belongs to device kettle"),
+                (("x", "--secret-file", self.path("none")), 1, "No such file")):
+            done = self.add(*args, stdin=subprocess.DEVNULL)
+            self.assertEqual(done.returncode, status, (args, done.stderr))
+            self.assertIn(words, done.stderr)
+
+
 class Silence(PskCase):
     def test_the_secret_is_never_said(self):
         """Not in events, logs, replies, lists, nor in any file of the hub's folder."""
