@@ -38,6 +38,8 @@ class Device(tbtest.Case):
             self.assertEqual(ctl.expect("session")["protocol"], protocol)
             ctl.ok("disconnect")
             ctl.expect("disconnected")
+            while ctl.ok("state")["state"] != "idle":
+                pass
         counters = self.counters()
         self.assertEqual((counters["connects"], counters["associations"]), (2, 1))
         radio = self.modem.ask("latency")["radio"]
