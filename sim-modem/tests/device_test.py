@@ -67,6 +67,17 @@ class Device(tbtest.Case):
         # one round trip behind that of TCP, three APDUs and a signature
         self.assertGreaterEqual(session["handshake_us"], 50000 + 3 * 2000 + 33000)
 
+    def test_the_card_path_dominates_by_lte_m_and_the_radio_by_nb_iot(self):
+        ctl = self.device("--hub", "localhost:1", "--no-connect", "--no-reconnect")
+        ctl.ok("connect", hub=self.hub.url("mqtt"), tls="1.3", offload="ecdhe,verify,random")
+        ctl.expect("session")
+        card, modem = self.card.ask("latency"), self.modem.ask("latency")
+        path = (card["modelled_us"]["uicc-mid"]["total"] + card["link_us"]["95"] +
+                modem["uart"]["modelled_us"]["uart-115k"]["total"])
+        radio = {name: cost["total"] for name, cost in modem["radio"]["modelled_us"].items()}
+        self.assertLess(radio["lte-m"], path)
+        self.assertGreater(radio["nb-iot-good"], path)
+
 
 if __name__ == "__main__":
     tbtest.main()
