@@ -1,5 +1,5 @@
-/* spec: TS27.007 10.1 packet contexts, as far as a modem without a data path has them: definitions,
- * state, addresses */
+/* spec: TS27.007 10.1 packet contexts: definitions, states, addresses. The data path (data/) asks
+ * for attachment only */
 #include <stdio.h>
 
 #include "cmd.h"
