@@ -60,6 +60,22 @@ local bed_json = {
   device_id = dev.id, run_dir = tb.path("x"):sub(1, -3),
 }
 tb.write(tb.path("bed.json"), tb.encode(bed_json))
+
+-- The same for a shell; docs/use-the-sim.md is written with it.
+local variables = {
+  { "OPENSSL_CONF", conf }, { "OFFLOAD_CONF", bed_json.openssl_offload_conf },
+  { "CERT", cert }, { "KEY", key }, { "CA", bed_json.ca }, { "DEVICE", dev.id },
+  { "PSK", bed_json.psk_handle }, { "PSK_IDENTITY", bed_json.psk_identity },
+}
+for kind, address in pairs(listeners) do
+  table.insert(variables, { "HUB_" .. kind:upper(), address })
+end
+local env = {}
+for _, v in ipairs(variables) do
+  if v[2] then table.insert(env, ("export %s=%s\n"):format(v[1], quoted(v[2]))) end
+end
+table.sort(env)
+local env_file = write("bed.env", table.concat(env))
 tb.living()
 
 if settings.json then
@@ -72,6 +88,7 @@ else
     { "hub CoAP", listeners.coaps .. "   with a PSK " .. listeners.coaps_psk .. "   (UDP)" },
     { "hub HTTPS", listeners.https }, { "hub metrics", "http://" .. listeners.metrics .. "/metrics" },
     { "device id", dev.id }, { "run folder", bed_json.run_dir },
+    { "for a shell", ". " .. quoted(env_file) },
   }
   for _, row in ipairs(rows) do tb.line(("  %-14s %s"):format(row[1], row[2])) end
   tb.line("")

@@ -83,7 +83,7 @@ int scn_verb_up(int argc, char **argv) {
                       "Starts a hub, a factory-made card behind a modem and an idle device, prints "
                       "where everything is, and runs until Ctrl-C.\v"
                       "With --json one line is printed once everything is ready: at.pty, at.tcp, "
-                      "at.unix, vpcd, ctl.*, hub.*, openssl_conf, key_ref, "
+                      "at.unix, vpcd, ctl.*, hub.*, openssl_conf, openssl_offload_conf, key_ref, "
                       "client_cert, ca, device_id, run_dir. Unmodified OpenSSL programs use the "
                       "card's key with OPENSSL_CONF=<openssl_conf> and key_ref as "
                       "their key file.",
