@@ -185,6 +185,7 @@ int main(int argc, char **argv) {
         NULL,
         NULL,
         NULL};
+    static char *command; /* not lost when argp ends the program */
     struct arguments a = {.o = {.devices = 10000, .sessions = 1000, .stack = BENCH_STACK_ANY}};
     const char *names[N_BENCHES + 1] = {NULL};
     size_t i;
@@ -194,7 +195,8 @@ int main(int argc, char **argv) {
     argp_err_exit_status = 2;
     argp_program_version = "iot-bench " TB_VERSION;
     bench_catch_signals();
-    a.o.command = command_line(argc, argv); /* argp puts it in another order */
+    command = command_line(argc, argv); /* argp puts it in another order */
+    a.o.command = command;
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     for (i = 0; i < N_BENCHES; i++)
         names[i] = benches[i].name;
@@ -226,7 +228,7 @@ int main(int argc, char **argv) {
         r = bench_report_html(report, a.o.html);
     json_decref(report);
     bench_children_end();
-    free((void *)(uintptr_t)a.o.command);
+    free(command);
     if (bench_caught_signal())
         return 128 + bench_caught_signal();
     if (r < 0)
