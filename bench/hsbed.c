@@ -51,9 +51,9 @@ static int start_modem(struct bench_hsbed *b) {
     struct bench_modem modem;
     int r = bench_modem_start("handshake", true, &modem);
 
-    for (unsigned module = 0; module < 2 && r == 0; module++)
+    for (unsigned who = 0; who < N_OFFLOADS && r == 0; who++)
         for (unsigned t = TRANSPORT_CSIM; t <= TRANSPORT_CGLA; t++) {
-            struct bench_place *p = &b->places[module][t];
+            struct bench_place *p = &b->places[who][t];
 
             snprintf(p->spec, sizeof p->spec, "%s:unix:%s", t == TRANSPORT_CSIM ? "at" : "cgla",
                      modem.at_unix);
@@ -64,19 +64,24 @@ static int start_modem(struct bench_hsbed *b) {
     return r;
 }
 
-static int start_place(struct bench_hsbed *b, enum bench_transport t, unsigned module) {
-    struct bench_place *p = &b->places[module][t];
+/* Whose place a case has. */
+static unsigned who_of(const struct bench_case *c) {
+    return c->stack == STACK_MODULE ? c->offload : 0;
+}
+
+static int start_place(struct bench_hsbed *b, enum bench_transport t, unsigned who) {
+    struct bench_place *p = &b->places[who][t];
     int r = 0;
 
     if (p->there || p->missing || t == TRANSPORT_SOFTWARE)
         return 0;
     if (t == TRANSPORT_CSIM || t == TRANSPORT_CGLA)
         return start_modem(b);
-    if (t == TRANSPORT_PCSC && b->places[!module][t].there) {
-        *p = b->places[!module][t];
-        p->card = NULL;
-        return 0;
-    }
+    for (unsigned i = 0; t == TRANSPORT_PCSC && i < N_OFFLOADS; i++)
+        if (b->places[i][t].there) { /* a reader that all share */
+            *p = b->places[i][t];
+            return 0;
+        }
     if (t == TRANSPORT_MEMORY)
         r = start_memory(p, false);
     else
@@ -125,7 +130,7 @@ static int open_cards(struct bench_hsbed *b) {
 }
 
 struct bench_place *bench_hsbed_place(struct bench_hsbed *b, const struct bench_case *c) {
-    return &b->places[c->stack == STACK_MODULE][c->transport];
+    return &b->places[who_of(c)][c->transport];
 }
 
 /* ---- servers ---- */
@@ -153,11 +158,12 @@ int bench_hsbed_start(struct bench_hsbed *b, const struct bench_case *cases, siz
         if (cases[i].transport == TRANSPORT_PCSC && !no_pcsc) {
             if (bench_pcsc_enter(&no_pcsc) == 0)
                 break;
-            b->places[0][TRANSPORT_PCSC].missing = b->places[1][TRANSPORT_PCSC].missing = no_pcsc;
+            for (unsigned who = 0; who < N_OFFLOADS; who++)
+                b->places[who][TRANSPORT_PCSC].missing = no_pcsc;
         }
     uv_loop_init(&b->loop);
     for (size_t i = 0; i < n && r == 0; i++)
-        r = start_place(b, cases[i].transport, cases[i].stack == STACK_MODULE);
+        r = start_place(b, cases[i].transport, who_of(&cases[i]));
     if (r == 0)
         r = open_cards(b);
     if (r == 0)

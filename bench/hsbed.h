@@ -20,8 +20,9 @@ struct bench_place {
 
 struct bench_hsbed {
     uv_loop_t loop;
-    char server[2][2][64];                      /* [datagrams][psk] */
-    struct bench_place places[2][N_TRANSPORTS]; /* [module] */
+    char server[2][2][64]; /* [datagrams][psk] */
+    /* [0] the device's own; [offload] of the module's programs: a card has one reader */
+    struct bench_place places[N_OFFLOADS][N_TRANSPORTS];
     struct bench_place recorder; /* in memory, behind a modem in memory: nothing is timed there */
     struct bench_tls_files software;
 };

@@ -74,22 +74,25 @@ static int init_channel(struct bench_hsclient *h, struct bench_place *at, struct
 
 /* ---- an unmodified program ---- */
 
-/* An openssl.cnf as a user's program would have it; transport is NULL for one without a card. */
+/* An openssl.cnf as a user's program would have it, docs/provider.md; transport is NULL for one
+ * without a card. */
 static int write_conf(const char *file, const char *transport, bool full) {
     FILE *f = fopen(file, "we");
 
     if (!f)
         return TB_ESTORE;
-    fprintf(f, "openssl_conf = init\n[init]\nproviders = providers\n"
-               "[providers]\ndefault = default_provider\n");
-    if (transport)
-        fprintf(f, "iotsafe = iotsafe_provider\n");
-    fprintf(f, "[default_provider]\nactivate = 1\n");
+    fprintf(f,
+            "openssl_conf = init\n[init]\nproviders = providers\n%s"
+            "[providers]\ndefault = default_provider\n%s[default_provider]\nactivate = 1\n",
+            full ? "alg_section = algorithms\nrandom = random\n" : "",
+            transport ? "iotsafe = iotsafe_provider\n" : "");
     if (transport)
         fprintf(f, "[iotsafe_provider]\nmodule = %s\ntransport = %s\n%sactivate = 1\n",
                 BENCH_PROVIDER_MODULE, transport, full ? "offload = ecdhe,verify,random\n" : "");
     if (full)
-        fprintf(f, "[init]\nalg_section = algs\n[algs]\ndefault_properties = ?provider=iotsafe\n");
+        fputs("[algorithms]\ndefault_properties = ?iotsafe.offload=yes\n"
+              "[random]\nseed = IOTSAFE-SEED\n",
+              f);
     return fclose(f) == 0 ? 0 : TB_ESTORE;
 }
 
