@@ -15,6 +15,10 @@ static const uint16_t groups[] = {MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1,
                                   MBEDTLS_SSL_IANA_TLS_GROUP_NONE};
 static const uint16_t sig_algs[] = {MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
                                     MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+                                    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256,
+                                    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA384,
+                                    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,
+                                    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,
                                     MBEDTLS_TLS1_3_SIG_NONE};
 
 static const int suites_13[] = {MBEDTLS_TLS1_3_AES_128_GCM_SHA256,

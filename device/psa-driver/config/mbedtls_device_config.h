@@ -1,6 +1,6 @@
-/* Mbed TLS 3.6 as the device has it: a TLS 1.2, TLS 1.3 and DTLS 1.2 client on P-256 (P-384 for the
- * chains of servers) with certificates or pre-shared keys. Everything asymmetric, the PSK and the
- * derivations go through the PSA API, which is where the card stands in. */
+/* Mbed TLS 3.6 as the device has it: a TLS 1.2, TLS 1.3 and DTLS 1.2 client on P-256 (P-384 and RSA
+ * for the chains of servers) with certificates or pre-shared keys. Everything asymmetric, the PSK
+ * and the derivations go through the PSA API, which is where the card stands in. */
 #ifndef MBEDTLS_DEVICE_CONFIG_H
 #define MBEDTLS_DEVICE_CONFIG_H
 
@@ -8,7 +8,8 @@
 
 /* Platform */
 #define MBEDTLS_HAVE_ASM
-#define MBEDTLS_ECP_NIST_OPTIM /* as in the default configuration: reduction made for P-256, three times as fast */
+#define MBEDTLS_ECP_NIST_OPTIM    /* as in the default configuration: reduction made for P-256, three \
+                                     times as fast */
 #define MBEDTLS_HAVE_TIME
 #define MBEDTLS_HAVE_TIME_DATE
 #define MBEDTLS_PLATFORM_C
@@ -44,6 +45,7 @@
 #define MBEDTLS_X509_USE_C
 #define MBEDTLS_X509_CRT_PARSE_C
 #define MBEDTLS_X509_CRL_PARSE_C
+#define MBEDTLS_X509_RSASSA_PSS_SUPPORT
 #define MBEDTLS_X509_CREATE_C
 #define MBEDTLS_X509_CSR_WRITE_C
 
@@ -72,6 +74,7 @@
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 4096
 #define MBEDTLS_PSK_MAX_LEN         64 /* as the secrets of a card */
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
+#define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_PSK_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_PSK_ENABLED
 

@@ -13,6 +13,11 @@
 #define PSA_WANT_KEY_TYPE_ECC_KEY_PAIR_EXPORT   1
 #define PSA_WANT_KEY_TYPE_ECC_KEY_PAIR_GENERATE 1
 
+/* Servers that have an RSA key: their signatures are verified, nothing else is RSA. */
+#define PSA_WANT_KEY_TYPE_RSA_PUBLIC_KEY 1
+#define PSA_WANT_ALG_RSA_PKCS1V15_SIGN   1
+#define PSA_WANT_ALG_RSA_PSS             1
+
 #define PSA_WANT_ALG_SHA_1           1
 #define PSA_WANT_ALG_SHA_256         1
 #define PSA_WANT_ALG_SHA_384         1

@@ -218,7 +218,8 @@ static void server_init(struct bed *bed) {
     EVP_PKEY *other = EVP_EC_gen("P-256");
     int ok = 1;
 
-    bed->server_key = EVP_EC_gen(o->server_p384 ? "P-384" : "P-256");
+    bed->server_key =
+        o->server_rsa ? EVP_RSA_gen(2048) : EVP_EC_gen(o->server_p384 ? "P-384" : "P-256");
     bed->server_cert = certify("server", bed->server_key, bed->server_key, "DNS:server");
     bed->other_cert = certify("server", other, other, NULL);
     EVP_PKEY_free(other);
@@ -260,6 +261,8 @@ static int suite_for(const struct bed_options *o) {
         return o->ciphersuite;
     if (o->version == TLS1_3_VERSION)
         return MBEDTLS_TLS1_3_AES_128_GCM_SHA256;
+    if (o->server_rsa)
+        return MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
     if (!o->psk)
         return MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
     return o->plain ? MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256
@@ -306,8 +309,9 @@ static int client_init(struct bed *bed) {
     static const uint16_t groups[] = {MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, 0};
     static const uint16_t two_groups[] = {MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1,
                                           MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, 0};
-    static const uint16_t algs[] = {MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
-                                    MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384, 0};
+    static const uint16_t algs[] = {
+        MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256, MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+        MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256, MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256, 0};
     const struct bed_options *o = &bed->o;
     int r = mbedtls_ssl_config_defaults(&bed->conf, MBEDTLS_SSL_IS_CLIENT,
                                         o->dtls ? MBEDTLS_SSL_TRANSPORT_DATAGRAM

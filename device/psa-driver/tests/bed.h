@@ -53,7 +53,8 @@ struct bed_options {
     bool many_groups;    /* P-384 is offered first */
     bool bad_server;     /* its signature does not match its certificate */
     bool server_p384;    /* its key is on P-384 */
-    bool no_ems;         /* TLS 1.2 without extended master secret (RFC 7627) */
+    bool server_rsa;
+    bool no_ems; /* TLS 1.2 without extended master secret (RFC 7627) */
 };
 
 struct bed {

@@ -48,6 +48,12 @@ static const struct row rows[] = {
     {"1.3 P-384 server, verify in software",
      {.version = TLS13, .offload = VERIFY, .server_p384 = true},
      {0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1}},
+    {"1.3 RSA server",
+     {.version = TLS13, .offload = FULL, .server_rsa = true},
+     {1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 1}},
+    {"1.2 RSA server",
+     {.version = TLS12, .offload = FULL, .server_rsa = true},
+     {1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1}},
     /* DTLS 1.2, certificate */
     {"DTLS", {.dtls = true, .version = TLS12}, {0, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1}},
     {"DTLS ecdhe",
