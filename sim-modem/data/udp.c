@@ -117,12 +117,9 @@ static bool same(const struct sockaddr_storage *a, const struct sockaddr_storage
 }
 
 /* Only from the client, and from one port of it. */
-static bool from_client(struct udp_relay *u, const struct sockaddr_storage *from) {
-    if (!same_ip(&u->client, from))
-        return false;
-    if (port_of(&u->client) == 0)
-        u->client = *from;
-    return port_of(&u->client) == port_of(from);
+static bool from_client(const struct udp_relay *u, const struct sockaddr_storage *from) {
+    return same_ip(&u->client, from) &&
+           (port_of(&u->client) == 0 || port_of(&u->client) == port_of(from));
 }
 
 static bool is_peer(const struct udp_relay *u, const struct sockaddr_storage *from) {
@@ -298,13 +295,15 @@ static void ask(struct udp_relay *u, const struct socks_addr *to, struct tb_span
     u->queries++;
 }
 
-static void from_inner(struct udp_relay *u, struct tb_span datagram) {
+static void from_inner(struct udp_relay *u, const struct sockaddr_storage *from,
+                       struct tb_span datagram) {
     const struct socks_addr *ip;
     struct sockaddr_storage sa;
     struct socks_addr to;
 
     if (socks_take_datagram(&datagram, &to) < 0)
         return; /* RFC 1928, 7: dropped silently */
+    u->client = *from;
     ip = to.type == SOCKS_NAME ? known_name(u, to.name) : &to;
     if (!ip) {
         ask(u, &to, datagram);
@@ -324,7 +323,7 @@ static void on_inner(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct s
     memcpy(&sa, from,
            from->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
     if (from_client(u, &sa))
-        from_inner(u, tb_span((const uint8_t *)buf->base, (size_t)n));
+        from_inner(u, &sa, tb_span((const uint8_t *)buf->base, (size_t)n));
 }
 
 /* ---- Down ---- */
