@@ -4,7 +4,9 @@
 
 #include "iotsafe/object.h"
 #include "os/os.h"
+#include "ota/ota.h"
 #include "simcard/admin.h"
+#include "toolkit/toolkit.h"
 
 /* TS 3B; TA1 96 (512/32), T=0, T=1 with IFSC 254, T=15 clock stop and classes A B C; historical
  * bytes: selection by full and partial AID with EF.DIR, then 73 FE 21 DF: command chaining,
@@ -67,6 +69,10 @@ int card_power_on(struct card *card, struct tb_span *ret_atr) {
 
 void card_power_off(struct card *card) {
     card_admin_abort(card);
+    card_toolkit_free(card->toolkit);
+    card->toolkit = NULL;
+    card_ota_free(card->ota);
+    card->ota = NULL;
     for (unsigned i = 0; i < TB_CHANNELS; i++)
         card_channel_close(card, i);
     for (struct card_subscription *s = card->subs; s; s = s->next)

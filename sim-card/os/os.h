@@ -13,6 +13,8 @@ struct card_instance; /* iotsafe/object.h */
 struct card_session;  /* iotsafe/session.h */
 struct card_keyset;   /* gp/domain.h */
 struct card_scp03;    /* gp/scp03.h */
+struct card_toolkit;  /* toolkit/toolkit.h */
+struct card_ota;      /* ota/ota.h */
 struct fs_node;       /* os/fs.h */
 struct card_aka;      /* usim/aka.h */
 
@@ -131,7 +133,10 @@ struct card {
     struct card_app **apps;         /* in order of installation, an issuer security domain last */
     size_t apps_n;
     struct card_instance *instances; /* list */
-    struct card_admin *admin;        /* remote administration session, NULL when none */
+    struct card_toolkit *toolkit;    /* volatile, like the next */
+    struct card_ota *ota;
+    bool over_the_air;        /* a script of a secured packet is running: it may what ADM may */
+    struct card_admin *admin; /* remote administration session, NULL when none */
 };
 
 /* One command on its way. */
@@ -151,11 +156,11 @@ typedef uint16_t card_handler(struct card *card, struct cmd *cmd);
 enum { CARD_CLA_INTER = 1, CARD_CLA_PROP = 2, CARD_CLA_ANY = 3 };
 
 enum card_ins_flags {
-    CARD_ON_CLOSED = 1, /* may come on a channel that is not open */
-    CARD_OF_APPLET = 2, /* goes through card_applet_run() */
-    CARD_OF_DOMAIN = 8, /* may come under secure messaging */
-    CARD_TYPE_1 = 8,    /* an applet of Type II does not have it */
-    CARD_SECRET_IN = 4, /* its data are a PIN or key material, also when it is refused */
+    CARD_ON_CLOSED = 1,  /* may come on a channel that is not open */
+    CARD_OF_APPLET = 2,  /* goes through card_applet_run() */
+    CARD_OF_DOMAIN = 16, /* may come under secure messaging */
+    CARD_TYPE_1 = 8,     /* an applet of Type II does not have it */
+    CARD_SECRET_IN = 4,  /* its data are a PIN or key material, also when it is refused */
 };
 
 struct card_ins {
@@ -175,6 +180,11 @@ bool card_out_room(struct cmd *cmd, size_t n) TB_CHECKED;
 /* Case 2 with an Le too small for n bytes: 6Cxx, else 0. Not for commands with data, where clients
  * would overwrite Lc, nor where delivery is by 61xx anyway. */
 uint16_t card_wrong_le(const struct cmd *cmd, size_t n);
+
+/* Runs one command on a channel that is not the card's own: no event, no count of APDUs. Appends
+ * data and status word; rsp as in card_transact(). */
+void card_run_on(struct card *card, struct card_channel *ch, struct tb_span raw,
+                 struct tb_buf *rsp);
 
 /* True when the command's answer is fetched by GET RESPONSE whatever its length. */
 bool card_delivery_t0(const struct cmd *cmd);

@@ -2,23 +2,10 @@
 
 #include "crypto/crypto.h"
 
-/* spec: TS102221 11.2.1 the card has no toolkit application, so the profile changes nothing. */
-uint16_t card_cmd_terminal_profile(struct card *card, struct cmd *cmd) {
-    (void)card;
-    return cmd->a.data.n > 0 ? TB_SW_OK : TB_SW_LENGTH;
-}
-
 /* spec: TS102221 11.1.19 */
 uint16_t card_cmd_terminal_capability(struct card *card, struct cmd *cmd) {
     (void)card;
     return cmd->a.data.n > 0 ? TB_SW_OK : TB_SW_LENGTH;
-}
-
-/* FETCH and TERMINAL RESPONSE: no proactive command was announced by 91xx. */
-uint16_t card_cmd_no_proactive(struct card *card, struct cmd *cmd) {
-    (void)card;
-    (void)cmd;
-    return TB_SW_CONDITIONS;
 }
 
 /* spec: ISO7816-4 11.5.3 */

@@ -232,16 +232,24 @@ static void applets(struct card_nvm *nvm, const char *knobs) {
 static const uint8_t fx_gp_key[] = {0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47,
                                     0x48, 0x49, 0x4A, 0x4B, 0x4C, 0x4D, 0x4E, 0x4F};
 
+static const uint8_t fx_ota[] = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A,
+                                 0x0B, 0x0C, 0x0D, 0x0E, 0x0F, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15,
+                                 0x16, 0x17, 0x18, 0x19, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x1F};
+
 /* An issuer domain with the keys that everybody uses for tests. */
 static void domains(struct card_nvm *nvm) {
     static const uint8_t aid[] = {0xA0, 0x00, 0x00, 0x01, 0x51, 0x00, 0x00, 0x00};
     const struct tb_span key = tb_span(fx_gp_key, sizeof fx_gp_key);
     const struct card_app_spec issuer = {.aid = tb_span(aid, sizeof aid)};
     const struct card_keys_spec keys = {.version = 0x30, .keys = {key, key, key}};
+    const struct card_keys_spec ota = {.version = 1,
+                                       .keys = {{fx_ota, 16}, {fx_ota + 16, 16}, key}};
     int r = card_perso_app(nvm, &issuer);
 
     if (r == 0)
         r = card_perso_keys(nvm, issuer.aid, 0, &keys);
+    if (r == 0)
+        r = card_perso_keys(nvm, issuer.aid, 0, &ota);
     assert(r == 0);
     (void)r;
 }

@@ -37,6 +37,7 @@ static const struct writing {
      {USIM},
      "008800812210 23553CBE9637A89D218AE64DAE47BF35 10 AA689C6482508000CAF78BA0C43FA8FD",
      NULL},
+    {"open a secure channel", {"00A4040C08A000000151000000"}, "80500000080001020304050607", NULL},
     {"enable PIN", {NULL}, "002800010830303030FFFFFFFF", NULL},
     {"right PIN", {NULL}, "002000010830303030FFFFFFFF", NULL},
     {"wrong PIN", {NULL}, "002000010831313131FFFFFFFF", NULL},
@@ -178,6 +179,47 @@ static void commands_are_done_or_not_done(void **state) {
     }
 }
 
+/* Over the air the counter comes first: a packet is carried out once or never, and one that was has
+ * its counter used up. */
+static void a_packet_is_carried_out_once_or_never(void **state) {
+    static const char
+        *const packet = "80C2000044D142820283818B3C40048121437FF6261123170000002D027000002815161912"
+                        "12B000117176792225ACC157462ADD515D51A6E88E0C541C24D6A17C3F762A776CAFA1A9",
+               *const read = "00B0000003";
+    bool done = false;
+
+    (void)state;
+    for (unsigned cut = 1; !done; cut++) {
+        struct card_nvm *torn = card_nvm_tear_new(fx_memory(NULL), cut);
+        struct card *card = new_card(torn);
+        char before[40], now[40], again[40];
+
+        fx_run(card, USIM);
+        fx_run(card, "00A4000C026F46");
+        snprintf(before, sizeof before, "%s", fx_run(card, read));
+        assert_string_equal(before, "0174659000");
+        fx_run(card, packet);
+        card_free(card);
+
+        card_nvm_tear_cut(torn, 1000000);
+        card = new_card(torn);
+        fx_run(card, USIM);
+        fx_run(card, "00A4000C026F46");
+        snprintf(now, sizeof now, "%s", fx_run(card, read));
+        assert_true(strcmp(now, before) == 0 || strcmp(now, "01424C9000") == 0);
+        fx_run(card, packet);
+        snprintf(again, sizeof again, "%s", fx_run(card, read));
+        if (cut > 3) /* begin, put and commit of the counter are past */
+            assert_string_equal(again, now);
+        else
+            assert_string_equal(again, "01424C9000");
+        done = strcmp(now, before) != 0;
+        assert_true(!done || cut > 6);
+        card_free(card);
+        card_nvm_free(torn);
+    }
+}
+
 /* A PIN that is tried while the power fails costs its try, or was not compared. */
 static void a_cut_does_not_save_a_try(void **state) {
     (void)state;
@@ -245,6 +287,7 @@ static void administration_is_done_or_not_done(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_done_or_not_done),
+        cmocka_unit_test(a_packet_is_carried_out_once_or_never),
         cmocka_unit_test(a_cut_does_not_save_a_try),
         cmocka_unit_test(administration_is_done_or_not_done),
     };
