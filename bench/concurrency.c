@@ -367,10 +367,15 @@ static int tell_memory(const struct bench_options *o, json_t *report, const stru
     const char *stack = stack_names[recipe->stack];
     struct weighing w = {recipe, o->sessions};
     struct memory m = {0};
-    char line[100], text[100];
+    char line[100], text[100], *rest;
     int r = bench_peer(weigh_child, &w, line, sizeof line);
 
-    if (r < 0 || sscanf(line, "%d %lf %lf", &m.result, &m.idle_kib, &m.waiting_kib) != 3)
+    if (r < 0)
+        return r;
+    m.result = (int)strtol(line, &rest, 10);
+    m.idle_kib = strtod(rest, &rest);
+    m.waiting_kib = strtod(rest, &rest);
+    if (rest == line || *rest)
         return TB_EPROTO;
     if (m.result < 0)
         return m.result;

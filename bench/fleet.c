@@ -176,7 +176,7 @@ struct step {
 
 static int take_step(struct fleet *f, int (*fn)(struct fleet *f, struct device *d),
                      struct step *s) {
-    double before, after, allocated = bench_allocated_kib();
+    double before = 0, after = 0, allocated = bench_allocated_kib();
     uint64_t began = tb_clock_mono_ns(), cpu = bench_cpu_self();
     int r = bench_private_kib(getpid(), &before);
 

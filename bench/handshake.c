@@ -87,7 +87,7 @@ struct interface_cost {
 
 static int count(struct bench_hsclient *h, const struct bench_place *p,
                  struct interface_cost *ret) {
-    struct card_counters a, b;
+    struct card_counters a = {0}, b = {0};
     int r = counters(p, &a);
 
     if (r == 0)
@@ -189,7 +189,7 @@ static int ask_job(struct dev_task *t, void *arg) {
     struct asking *a = arg;
     struct dev_failure why = {0};
     struct dev_channel *ch;
-    char text[48];
+    char text[48], *rest;
     int r = bench_client_open(a->client, t, &ch), n = 0;
 
     if (r < 0)
@@ -203,7 +203,9 @@ static int ask_job(struct dev_task *t, void *arg) {
         }
     }
     text[n > 0 ? n : 0] = 0;
-    if (r == 0 && sscanf(text, "%llu %llu", &a->up, &a->down) != 2)
+    a->up = strtoull(text, &rest, 10);
+    a->down = strtoull(rest, &rest, 10);
+    if (r == 0 && (rest == text || *rest != '\n'))
         r = TB_EPROTO;
     ch->ops->close(ch, true);
     return r;

@@ -172,7 +172,7 @@ void bench_plot_times(FILE *f, const char *title, const json_t *rows) {
     low = pow(10, floor(log10(least)));
     decades = fmax(1, ceil(log10(most / low)));
     begin(f, title, drawn);
-    for (double d = 0; d <= decades; d++) {
+    for (int d = 0; d <= (int)decades; d++) {
         digits(low * pow(10, d) / 1e3, text);
         strncat(text, " ms", sizeof text - strlen(text) - 1);
         grid(f, drawn, "g", d / decades, text);

@@ -123,7 +123,7 @@ void bench_server_datagrams(SSL_CTX *ctx, int fd) {
     SSL_CTX_set_cookie_verify_cb(ctx, check_cookie);
     port.fd = fd;
     for (;;) {
-        struct sockaddr_in from;
+        struct sockaddr_in from = {0};
         socklen_t n = sizeof from;
         ssize_t got = recvfrom(fd, port.in, sizeof port.in, 0, (struct sockaddr *)&from, &n);
 
