@@ -191,12 +191,18 @@ static void set_versions(struct mbedtls_tls *t, unsigned versions) {
 }
 
 static int exchanges(const struct dev_tls_config *cfg) {
-    if (cfg->psk_identity)
-        return (cfg->psk_plain ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK : 0) |
-               (cfg->psk_ecdhe ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL : 0);
+    unsigned modes = 0;
+
+    if (cfg->psk_identity && cfg->psk_plain)
+        modes |= MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK;
+    if (cfg->psk_identity && cfg->psk_ecdhe)
+        modes |= MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL;
+    if (!cfg->psk_identity)
+        modes |= MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL;
     /* A ticket is a PSK; the secrets of a resumed session are fresh nevertheless. */
-    return MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL |
-           (cfg->resume ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL : 0);
+    if (!cfg->psk_identity && cfg->resume)
+        modes |= MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL;
+    return (int)modes;
 }
 
 static void set_policy(struct mbedtls_tls *t, const struct dev_tls_config *cfg) {

@@ -25,7 +25,7 @@ psa_status_t iotsafe_opaque_get_attributes(const struct entry *e, psa_key_attrib
         break;
     case KIND_SHARED:
         psa_set_key_type(&a, PSA_KEY_TYPE_DERIVE);
-        psa_set_key_bits(&a, 8 * SECRET);
+        psa_set_key_bits(&a, 256);
         psa_set_key_usage_flags(&a, PSA_KEY_USAGE_DERIVE);
         break;
     default:

@@ -334,9 +334,9 @@ static int client_init(struct bed *bed) {
                                                      ? MBEDTLS_SSL_VERSION_TLS1_3
                                                      : MBEDTLS_SSL_VERSION_TLS1_2);
     mbedtls_ssl_conf_tls13_key_exchange_modes(
-        &bed->conf, !o->psk    ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL
-                    : o->plain ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK
-                               : MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL);
+        &bed->conf, (int)(!o->psk    ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_EPHEMERAL
+                          : o->plain ? MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK
+                                     : MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL));
     if (!o->psk) {
         r = parse_x509(&bed->ca, o->bad_server ? bed->other_cert : bed->server_cert);
         if (r < 0)
