@@ -9,13 +9,15 @@ local App, new_app = kit.class "application"
 local choices = {
   stack = { "openssl", "mbedtls" }, link = { "csim", "cgla", "vpcd" }, tls = { "1.2", "1.3", "any" },
   port = { "unix", "pty", "tcp" }, protocol = { "mqtt", "coap", "http" },
+  uart = { "off", "usb", "uart-115k", "uart-9k6" },
+  radio = { "off", "lte-m", "nb-iot-good", "nb-iot-deep" },
   credential = { "certificate", "psk" }, psk_exchange = { "plain", "ecdhe", "any" }, mqtt = { "3.1.1", "5" },
 }
 -- What an application of the device may have of its own, and what only the device has.
 local app_options = {
   stack = 1, tls = 1, protocol = 1, credential = 1, psk_exchange = 1, mqtt = 1, offload = 1, resume = 1,
 }
-local device_options = { link = 1, port = 1, sim = 1, model = 1, apps = 1 }
+local device_options = { link = 1, port = 1, sim = 1, model = 1, apps = 1, uart = 1, radio = 1 }
 for key in pairs(app_options) do device_options[key] = 1 end
 
 local function checked(verb, given, allowed)
@@ -42,10 +44,15 @@ local function device(given)
     stack = "openssl", tls = "any", protocol = "mqtt", credential = "certificate",
   })
   if o.protocol == "coap" and not o.tls then main.tls = "1.2" end
+  if o.link == "vpcd" and (o.uart or o.radio) then
+    error("device: without a modem there is neither uart nor radio", 0)
+  end
   local self = new_device {
     name = n, modem_name = n:gsub("device", "modem"), sim = o.sim, id = o.sim.id, apps = { main = main },
     link = o.link or "csim", port = o.port or "unix", model = o.model or "generic",
+    uart = o.uart or "off", radio = o.radio or false,
     modem = false, agent = false, modem_ready = false, vpcd_port = "0",
+    data_port = "0",
   }
   if o.apps then
     self.apps = {}
@@ -61,11 +68,17 @@ end
 
 function Device:modem_on()
   local sock = tb.sock(self.modem_name .. ".at")
-  self.modem, self.modem_ready = daemon(self.modem_name, "sim-modem", {
+  local args = {
     "--vpcd", "127.0.0.1:" .. self.vpcd_port, "--at-pty", tb.sock(self.modem_name .. ".pty"),
-    "--at-tcp", "127.0.0.1:0", "--at-unix", sock, "--model", self.model })
+    "--at-tcp", "127.0.0.1:0", "--at-unix", sock, "--model", self.model, "--uart", self.uart }
+  if self.radio then -- its TLS goes through the modem
+    local data = { "--data", "127.0.0.1:" .. self.data_port, "--radio", self.radio }
+    table.move(data, 1, #data, #args + 1, args)
+  end
+  self.modem, self.modem_ready = daemon(self.modem_name, "sim-modem", args)
   -- A modem that comes back is found where it was.
   self.vpcd_port = self.modem_ready.vpcd:match(":(%d+)$")
+  if self.radio then self.data_port = self.modem_ready.data:match(":(%d+)$") end
 end
 
 function Device:sim_on()
@@ -110,6 +123,7 @@ local function config(self)
     "link = " .. link_spec(self), "server-name = localhost", "keylog = " .. tb.path("tls.keys"),
     "reconnect-min = 200", "reconnect-max = 2000",
   }
+  if self.radio then lines[#lines + 1] = "via = socks5://" .. self.modem_ready.data end
   local single = self.apps.main and next(self.apps, next(self.apps)) == nil
   for name, app in pairs(self.apps) do
     if not single then lines[#lines + 1] = ("[%s]"):format(name) end
@@ -162,6 +176,15 @@ function Device:restart() self:agent_on() end
 function Device:kill_modem()
   tb.kill(running(self.modem, self.modem_name), 9)
   self.modem = false
+end
+
+-- What the network answers from now on: "home", "denied", "searching", …
+function Device:registration(state)
+  ask(running(self.modem, self.modem_name), self.modem_name, { verb = "registration", state = state })
+end
+-- What AT port and radio would have cost by each profile, waited for or not.
+function Device:costs()
+  return ask(running(self.modem, self.modem_name), self.modem_name, { verb = "latency" })
 end
 
 function Device:expect_modem(name, fields, timeout)

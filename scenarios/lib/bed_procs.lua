@@ -81,7 +81,7 @@ local function next_iccid()
   return ("8900010000000000%04d"):format(serial), ("00101000000%04d"):format(serial)
 end
 
-local sim_options = { profile = 1, register = 1 }
+local sim_options = { profile = 1, register = 1, latency = 1 }
 
 -- Where the card has its first certificate and the key that belongs to it: the factory's record tells.
 local function identity(made)
@@ -104,6 +104,7 @@ end
 -- A card as the factory delivers it. register = false: its certificate never reaches the hub's registry.
 function Operator:sim(given)
   local o = options("sim", given, sim_options)
+  if o.latency then choice("sim", "latency", o.latency, { "off", "se-fast", "uicc-mid", "sim-slow" }) end
   local name = fresh_name "card"
   local iccid, imsi = next_iccid()
   local profile = o.profile or "factory"
@@ -120,7 +121,7 @@ function Operator:sim(given)
     register = o.register ~= false, certificate = own.certificate or false,
     fingerprint = own.fingerprint or "", cert_id = own.cert_id or "02", key_id = own.key_id or "01",
     psk_identity = own.psk_identity or false, psk_id = own.psk_id or false,
-    card = false, link = false, ready = false,
+    card = false, link = false, ready = false, latency = o.latency or "off",
   }
 end
 
@@ -132,7 +133,7 @@ new_sim = make_sim
 -- link: which end of vpcd the card takes, e.g. { "--vpcd", reader } or { "--listen", "127.0.0.1:0" }.
 local function sim_start(sim, link)
   sim.card, sim.ready = daemon(sim.name, "sim-card", { "--store", sim.store, link[1], link[2],
-    "--trace-apdu", tb.path("apdu.pcapng") })
+    "--latency", sim.latency, "--trace-apdu", tb.path("apdu.pcapng") })
   if sim.ready.listen then link = { link[1], sim.ready.listen } end -- it comes back where it was
   sim.link = link
 end
@@ -142,6 +143,8 @@ function Sim:counters()
   return ask(self.card, self.name, { verb = "counters" })
 end
 
+-- What its commands would have cost by each profile, waited for or not: modelled_us, operations …
+function Sim:costs() return ask(self.card, self.name, { verb = "latency" }) end
 function Sim:state() return ask(self.card, self.name, { verb = "state" }) end
 function Sim:expect(name, fields, timeout) return wait_event(self.name, name, fields, timeout, 10000) end
 function Sim:remove() ask(self.card, self.name, { verb = "remove" }) end
