@@ -11,6 +11,7 @@
 #include "client.h"
 #include "device.h"
 #include "server.h"
+#include "session.h"
 #include "simcard/card.h"
 #include "sizes.h"
 
@@ -19,6 +20,7 @@ enum { AT_ONCE = 8, PROMISED_KIB = 100, CONNECTED = 1000, ROOM = 2048 };
 struct device {
     struct bench_device sim;
     struct dev_card *card;
+    struct dev_session *application; /* as iot-device has it while there is nothing to do */
     struct bench_client client;
     struct dev_task session;
     struct dev_channel *channel;
@@ -85,6 +87,9 @@ static int tls_job(struct dev_task *t, void *arg) {
     return make_tls(d->fleet, d);
 }
 
+/* No application runs: none of these is called. */
+static const struct dev_session_ops session_ops = {0};
+
 static int make_device(struct fleet *f, struct device *d) {
     struct iotsafe_transport *link;
     struct tb_error e = {0};
@@ -94,10 +99,22 @@ static int make_device(struct fleet *f, struct device *d) {
         r = dev_card_new_on(link, NULL, &d->card, &e);
     d->fleet = f;
     d->client.server = f->server;
+    if (r == 0)
+        d->application = dev_session_new(&f->loop, d->card, &session_ops, d);
     return r == 0 ? bench_run_task(&f->loop, tls_job, d) : r;
 }
 
+static void on_session_closed(void *user) {
+    struct device *d = user;
+
+    d->application = NULL;
+}
+
 static void unmake(struct device *d) {
+    if (d->application)
+        dev_session_close(d->application, on_session_closed);
+    while (d->application)
+        uv_run(&d->fleet->loop, UV_RUN_ONCE);
     dev_tls_free(d->client.tls);
     dev_card_free(d->card);
     bench_device_done(&d->sim);
@@ -213,7 +230,7 @@ static int idle(struct fleet *f, json_t *report, struct bench_variant rates[N_ST
                                                                          make_device};
     struct step s[N_STEPS] = {{.name = "card: personalised and powered, a key of its own"},
                               {.name = "modem: one AT port, its card booted and read"},
-                              {.name = "device: card client, certificate, TLS ready to connect"}};
+                              {.name = "device: card client, session, TLS ready to connect"}};
     static const char *const made[N_STEPS] = {"cards personalised", "modems booted",
                                               "devices set up, certificates read"};
     double sum = 0, allocated = 0;
