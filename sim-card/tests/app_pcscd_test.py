@@ -62,6 +62,16 @@ class Pcscd(cardtest.CardCase):
         print("%d exchanges in %.1f ms, %.2f ms each" % (count, took * 1000, took * 1000 / count), end=" ", flush=True)
         self.assertLess(took, count * 0.020 * tbtest.FACTOR)
 
+    def test_is_waited_for_when_it_is_slow(self):
+        card = self.link()  # and pcscd asks meanwhile whether the card is there
+        card.select()
+        self.daemon.ask("latency", profile="sim-slow")
+        start = time.monotonic()
+        self.assertEqual(len(card.ok("80B9000003840104")), 2 * 77)
+        self.assertGreaterEqual(time.monotonic() - start, 0.865 + 0.010)
+        self.daemon.ask("latency", profile="off")
+        self.assertEqual(len(card.ok("8084000020")), 64)
+
     def test_sees_removal_insertion_and_reset(self):
         with self.daemon.ctl().subscribe() as ctl:
             ctl.ok("remove")

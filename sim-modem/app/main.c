@@ -197,6 +197,9 @@ static int start(struct app *app, struct tb_error *e) {
     r = latency_set(app, app->opt.uart, app->opt.radio, e);
     if (r < 0)
         return r;
+    if (app->radio.profile != TB_RADIO_OFF && !app->opt.data)
+        return tb_error_set(e, TB_EPARSE, NULL, 0,
+                            "--radio is for what goes through the packet service: give --data");
     if (app->opt.trace_apdu)
         r = tb_trace_open(app->opt.trace_apdu, "sim-modem", &app->trace, e);
     if (r == 0)

@@ -11,15 +11,18 @@ import hubbed  # noqa: E402
 ICCID = "8988211000000000011"
 
 
-class Device(tbtest.Case):
+class Bed(tbtest.Case):
     def setUp(self):
         self.hub = hubbed.Hub(self)
-        store = self.hub.personalise("card", ICCID)
+        store = self.make_card()
         self.modem = self.start("sim-modem", "--vpcd", self.socket("vpcd"), "--at-unix", self.path("at.sock"), "--data",
                                 "127.0.0.1:0", "--ctl", self.socket("modem"))
         with self.modem.ctl().subscribe() as ctl:
             self.card = self.start("sim-card", "--store", store, "--vpcd", self.socket("vpcd"), "--ctl", self.socket("card"))
             ctl.expect("card-inserted")
+
+    def make_card(self):
+        return self.hub.personalise("card", ICCID)
 
     def device(self, *args):
         daemon = self.start("iot-device", "--link", "at:" + self.socket("at"), "--server-name", "localhost", "--via",
@@ -31,6 +34,8 @@ class Device(tbtest.Case):
     def counters(self):
         return self.modem.ask("counters")["data"]
 
+
+class Device(Bed):
     def test_tls_and_dtls_go_through_the_modem(self):
         ctl = self.device("--hub", "localhost:1", "--no-connect", "--no-reconnect")
         for protocol, tls in (("mqtt", "1.3"), ("http", "1.2"), ("coap", "1.2")):
@@ -77,6 +82,47 @@ class Device(tbtest.Case):
         radio = {name: cost["total"] for name, cost in modem["radio"]["modelled_us"].items()}
         self.assertLess(radio["lte-m"], path)
         self.assertGreater(radio["nb-iot-good"], path)
+
+
+class Several(Bed):
+    """Four applications at once on one slow card that has a credential and containers for each."""
+
+    def make_card(self):
+        store, record = self.path("card.db"), self.path("card.json")
+        done = tbtest.run("sim-card", "personalise", os.path.join(tbtest.SOURCE, "sim-card", "profiles", "multi.card"), "--store",
+                          store, "--issuer-cert", self.hub.ca("device.crt"), "--issuer-key", self.hub.ca("device.key"),
+                          "--server-ca", self.hub.ca("device.crt"), "--iccid", ICCID, "--out", record, "--export-secrets")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.hub.daemon.ask("import", file=record)
+        return store
+
+    def test_each_application_has_its_credential(self):
+        text = "offload = ecdhe\n"
+        for name, url, options in (
+                ("one", self.hub.url("mqtt"), "stack = openssl\nkey = card:01\ncert = card:02\n"),
+                ("two", self.hub.url("http"), "stack = mbedtls\nkey = card:11\ncert = card:12\n"),
+                ("three", self.hub.url("mqtt", "psk"),
+                 "stack = openssl\npsk = card:06\npsk-identity = card:07\npsk-exchange = ecdhe\n"),
+                ("four", self.hub.url("coap", "psk"),
+                 "stack = mbedtls\ntls = 1.2\npsk = card:16\npsk-identity = card:17\npsk-exchange = ecdhe\n")):
+            text += "[%s]\nhub = %s\n%s" % (name, url, options)
+        self.card.ask("latency", profile="se-fast")
+        ctl = self.device("--config", self.write("apps.conf", text), "--no-connect")
+        for name in ("one", "two", "three", "four"):
+            ctl.ok("connect", app=name)
+        sessions = {}
+        while len(sessions) < 4:
+            session = ctl.expect("session", timeout=3 * tbtest.WAIT)
+            sessions[session["app"]] = (session["credential"], session["protocol"], session["stack"])
+        self.assertEqual(sessions, {"one": ("certificate", "mqtt", "openssl"), "two": ("certificate", "http", "mbedtls"),
+                                    "three": ("psk", "mqtt", "openssl"), "four": ("psk", "coap", "mbedtls")})
+        seen = {(e["identity"], e["fingerprint"]) for e in self.hub.events("session")}
+        self.assertEqual(len(seen), 4, seen)
+        self.assertEqual({identity for identity, _ in seen}, {"x509:" + ICCID, "psk:" + ICCID, "psk:" + ICCID + "-2"})
+        counters = self.card.ask("counters")
+        self.assertEqual((counters["sign"], counters["keygen"], counters["ecdh"]), (2, 4, 4))
+        data = self.counters()
+        self.assertEqual((data["open"], data["associations"]), (4, 1))
 
 
 if __name__ == "__main__":

@@ -153,6 +153,9 @@ class Latency(ModemCase):
         done = tbtest.run("sim-modem", "--at-unix", self.path("at"), "--uart", "fast")
         self.assertEqual(done.returncode, 2)
         self.assertIn("uart-115k", done.stderr)
+        done = tbtest.run("sim-modem", "--at-unix", self.path("at"), "--radio", "lte-m")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--data", done.stderr)
 
     def test_ends_at_once_with_a_line_full_of_characters(self):
         self.modem("--uart", "uart-9k6")
