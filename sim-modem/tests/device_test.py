@@ -122,7 +122,7 @@ class Several(Bed):
         counters = self.card.ask("counters")
         self.assertEqual((counters["sign"], counters["keygen"], counters["ecdh"]), (2, 4, 4))
         data = self.counters()
-        self.assertEqual((data["open"], data["associations"]), (4, 1))
+        self.assertEqual((data["connects"], data["associations"]), (3, 1))
 
 
 if __name__ == "__main__":
