@@ -41,6 +41,7 @@ struct sim_server {
     unsigned versions;
     int connections; /* to serve, one after the other */
     bool psk, tickets;
+    bool cookie; /* DTLS: HelloVerifyRequest first */
     const char *ciphers, *groups;
     unsigned records;  /* sent to the client, then … 0: all */
     bool drop_one;     /* … that one only is lost; else nothing more is sent … */

@@ -197,6 +197,18 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
     return sizeof sim_psk;
 }
 
+static int make_cookie(SSL *ssl, unsigned char *cookie, unsigned *n) {
+    (void)ssl;
+    memcpy(cookie, "biscuit", 7);
+    *n = 7;
+    return 1;
+}
+
+static int check_cookie(SSL *ssl, const unsigned char *cookie, unsigned n) {
+    (void)ssl;
+    return n == 7 && memcmp(cookie, "biscuit", 7) == 0;
+}
+
 static SSL_CTX *context(const struct sim_server *s) {
     const bool dtls = s->versions & DEV_DTLS12;
     SSL_CTX *ctx = SSL_CTX_new(dtls ? DTLS_server_method() : TLS_server_method());
@@ -213,6 +225,11 @@ static SSL_CTX *context(const struct sim_server *s) {
         assert(SSL_CTX_set_cipher_list(ctx, s->ciphers) == 1);
     SSL_CTX_set_options(ctx, SSL_OP_NO_QUERY_MTU);
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"t", 1);
+    if (s->cookie) {
+        SSL_CTX_set_options(ctx, SSL_OP_COOKIE_EXCHANGE);
+        SSL_CTX_set_cookie_generate_cb(ctx, make_cookie);
+        SSL_CTX_set_cookie_verify_cb(ctx, check_cookie);
+    }
     if (!s->tickets) {
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
         SSL_CTX_set_num_tickets(ctx, 0);
