@@ -13,7 +13,7 @@
 #include "tb/conn.h"
 #include "tb/error.h"
 
-enum { DEV_STREAM_IN = 32 * 1024, DEV_DATAGRAM_MAX = 16 * 1024 };
+enum { DEV_STREAM_IN = 32 * 1024, DEV_DATAGRAM_MAX = 16 * 1024 + 256 };
 
 struct dev_stream;
 
