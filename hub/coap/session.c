@@ -49,6 +49,25 @@ static const char *why_ended(const struct hub_coap_peer *p) {
                                                                    : "device";
 }
 
+static void handshake_done(struct hub_coap_peer *p) {
+    struct hub_coap *c = p->coap;
+    enum hub_verdict v = hub_ident_confirm(&p->id, p->ssl);
+
+    if (v != HUB_ACCEPTED) {
+        p->id.peer.detail = "the registry has changed its mind";
+        report(p, v);
+        hub_coap_doom(p, hub_verdict_name(v));
+        return;
+    }
+    p->id.peer.handshake_us = (tb_clock_mono_ns() - p->began_ns) / 1000;
+    p->reported = p->open = true;
+    p->id.peer.alert = -1;
+    c->sessions++;
+    hub_credential_identity(&p->id.peer.cred, p->identity);
+    coap_session_set_app_data(p->session, p);
+    c->cfg.on_open(&p->id.peer, c->cfg.user);
+}
+
 /* OpenSSL frees the SSL of a session, wherever libcoap may stand. */
 static void on_ssl_freed(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl,
                          void *argp) {
@@ -59,6 +78,11 @@ static void on_ssl_freed(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, l
     if (!p)
         return;
     c = p->coap;
+    /* Somebody who leaves with the last message of the handshake was here: libcoap is silent about
+     * it. */
+    if (!p->open && !p->reported && !c->closing && p->id.refused == HUB_ACCEPTED &&
+        SSL_is_init_finished(p->ssl))
+        handshake_done(p);
     *p->link = p->next;
     *(p->next ? &p->next->link : &c->last) = p->link;
     c->connections--;
@@ -149,25 +173,6 @@ void hub_coap_hook(struct hub_coap *c, SSL_CTX *ctx) {
     SSL_CTX_set_client_hello_cb(ctx, on_client_hello, c);
     if (c->keylog)
         SSL_CTX_set_keylog_callback(ctx, on_keylog);
-}
-
-static void handshake_done(struct hub_coap_peer *p) {
-    struct hub_coap *c = p->coap;
-    enum hub_verdict v = hub_ident_confirm(&p->id, p->ssl);
-
-    if (v != HUB_ACCEPTED) {
-        p->id.peer.detail = "the registry has changed its mind";
-        report(p, v);
-        hub_coap_doom(p, hub_verdict_name(v));
-        return;
-    }
-    p->id.peer.handshake_us = (tb_clock_mono_ns() - p->began_ns) / 1000;
-    p->reported = p->open = true;
-    p->id.peer.alert = -1;
-    c->sessions++;
-    hub_credential_identity(&p->id.peer.cred, p->identity);
-    coap_session_set_app_data(p->session, p);
-    c->cfg.on_open(&p->id.peer, c->cfg.user);
 }
 
 int hub_coap_on_event(coap_session_t *session, const coap_event_t event) {
