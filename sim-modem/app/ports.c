@@ -135,21 +135,14 @@ static bool on_conn_end(struct tb_conn *c, void *user) {
     return true;
 }
 
-static void drained(struct port *p) {
-    if (uart_pending(p->line))
-        uart_drained(p->line);
-    else
-        at_channel_drained(p->ch);
-}
-
 static void on_conn_drain(struct tb_conn *c, void *user) {
     (void)c;
-    drained(user);
+    uart_drained(((struct port *)user)->line);
 }
 
 static void on_pty_drain(struct tb_pty *pty, void *user) {
     (void)pty;
-    drained(user);
+    uart_drained(((struct port *)user)->line);
 }
 
 static void on_pty_clients(struct tb_pty *pty, bool present, void *user) {

@@ -219,8 +219,6 @@ bool uart_pending(const struct uart_line *l) {
 }
 
 void uart_drained(struct uart_line *l) {
-    if (!l->blocked)
-        return;
     l->blocked = false;
     if (l->first)
         arm(&l->tx, on_sent, l->first->due);

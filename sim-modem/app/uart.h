@@ -19,7 +19,7 @@ struct uart_ops {
     bool (*echoes)(void *user);                        /* it answers each character with itself */
     int (*output)(struct tb_span bytes, void *user);   /* to the TE, as tb_conn_write() */
     void (*offer)(void *user);   /* bytes that uart_input() left have their turn now */
-    void (*flushed)(void *user); /* nothing is on its way to the TE any more */
+    void (*flushed)(void *user); /* nothing is on its way to the TE any more, and there is room */
 };
 
 struct uart_line;
@@ -31,8 +31,7 @@ void uart_line_close(struct uart_line *l);   /* frees itself; NULL is a no-op */
 /* From the TE: how many were taken. Keep the rest, stop reading, and offer it again in ops->offer,
  * or when the modem takes more. */
 size_t uart_input(struct uart_line *l, struct tb_span bytes);
-/* To the TE; all are taken. 1 while there is room, 0 when the sender should wait for flushed() or,
- * when nothing is held here, for the drain of what ops->output writes to. */
+/* To the TE; all are taken. 1 while there is room, 0 when the sender should wait for flushed(). */
 int uart_output(struct uart_line *l, struct tb_span bytes);
 bool uart_pending(const struct uart_line *l); /* something is on its way to the TE */
 /* What ops->output writes to has room again. */
