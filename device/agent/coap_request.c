@@ -40,6 +40,14 @@ static void drop(struct coap_protocol *c, struct coap_exchange *x) {
     exchange_free(x);
 }
 
+static void append(struct coap_protocol *c, struct coap_exchange *x) {
+    struct coap_exchange **at = &c->exchanges;
+
+    while (*at)
+        at = &(*at)->next;
+    *at = x;
+}
+
 static struct coap_exchange *by_token(struct coap_protocol *c, coap_bin_const_t token) {
     struct coap_exchange *x = c->exchanges;
 
@@ -254,8 +262,7 @@ int coap_request(struct dev_protocol *p, const struct dev_request *rq, unsigned 
         return r;
     }
     *ret_id = x->id = ++c->last_id;
-    x->next = c->exchanges;
-    c->exchanges = x;
+    append(c, x);
     coap_soon(c);
     return 0;
 }
@@ -432,7 +439,7 @@ static void on_nack(coap_session_t *session, const coap_pdu_t *sent,
     if (!c)
         return;
     if (reason == COAP_NACK_TOO_MANY_RETRIES) {
-        snprintf(text, sizeof text, "coap: no answer from the hub after %u retransmissions",
+        snprintf(text, sizeof text, "coap: no answer from the hub after %u retransmission(s)",
                  c->cfg.max_retransmit);
         coap_dead(c, text);
     } else if (reason == COAP_NACK_RST && x) {

@@ -161,7 +161,7 @@ static void set_up(struct http_request *r, const struct dev_request *rq) {
 int http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned *ret_id,
                  struct tb_error *e) {
     struct http_protocol *h = (struct http_protocol *)p;
-    struct http_request *r;
+    struct http_request *r, **at;
     int status = dev_http_check(rq, e);
 
     if (status < 0)
@@ -176,8 +176,9 @@ int http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned 
     if (curl_multi_add_handle(h->multi, r->easy) != CURLM_OK)
         abort(); /* out of memory */
     *ret_id = r->id = ++h->last_id;
-    r->next = h->requests;
-    h->requests = r;
+    for (at = &h->requests; *at; at = &(*at)->next)
+        ;
+    *at = r;
     return 0;
 }
 

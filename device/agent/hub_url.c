@@ -43,7 +43,7 @@ int dev_hub_parse(const char *text, struct dev_hub *ret, struct tb_error *e) {
         return tb_error_set(
             e, TB_EPARSE, NULL, 0,
             "hub %s: mqtts://, coaps://, coaps+tcp:// or https:// (always with TLS)", text);
-    n = sep ? strcspn(rest, "/") : strlen(rest);
+    n = sep && strncmp(rest, "unix:", 5) != 0 ? strcspn(rest, "/") : strlen(rest);
     if (rest[n] && strcmp(rest + n, "/") != 0)
         return tb_error_set(e, TB_EPARSE, NULL, 0,
                             "hub %s: a path belongs to a request, not to the hub", text);

@@ -122,6 +122,8 @@ static void failed5(void *user, MQTTAsync_failureData5 *data) {
     int code = data ? (int)data->reasonCode : 0;
     char text[160];
 
+    if (data && code < REFUSED) /* paho 1.3.12 has that of CONNACK here */
+        code = data->code;
     if (code >= REFUSED)
         snprintf(text, sizeof text, "mqtt: CONNECT refused, reason code %d (%s)", code,
                  reason_text(code));

@@ -167,10 +167,11 @@ static int check_requests(const struct dev_options *o, enum dev_speaks speaks, s
                             speaks == DEV_COAP ? " and --observe" : "");
     if (speaks == DEV_HTTP && o->observe.n)
         return tb_error_set(e, TB_EPARSE, NULL, 0, "--observe is CoAP's");
-    if (speaks == DEV_COAP && (o->ack_timeout < 1 || o->ack_timeout > 600000 ||
-                               o->max_retransmit > 20 || o->coap_ping > 86400))
+    if (speaks == DEV_COAP &&
+        (o->ack_timeout < 1000 || o->max_retransmit < 1 || o->ack_timeout > 600000 ||
+         o->max_retransmit > 20 || o->coap_ping > 86400))
         return tb_error_set(e, TB_EPARSE, NULL, 0,
-                            "--ack-timeout is 1 to 600000, --max-retransmit 20 at most, "
+                            "--ack-timeout is 1000 to 600000, --max-retransmit 1 to 20, "
                             "--coap-ping 86400 at most");
     for (size_t i = 0; i < o->request.n; i++) {
         r = dev_request_parse(o->request.v[i], &rq, &room, e);

@@ -119,6 +119,19 @@ static uint16_t port_of(const coap_endpoint_t *ep) {
     return colon ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
 }
 
+/* libcoap shares its UDP ports (SO_REUSEADDR): for "any port" the kernel may then give it one that
+ * is in use. A socket that shares nothing finds a free one. */
+static void choose_port(coap_address_t *a) {
+    coap_address_t got = *a;
+    int fd = socket(a->addr.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && bind(fd, &a->addr.sa, a->size) == 0 &&
+        getsockname(fd, &got.addr.sa, &got.size) == 0)
+        *a = got;
+    if (fd >= 0)
+        close(fd);
+}
+
 static int listen_at(struct hub_coap *c, const struct tb_addr *at, coap_proto_t proto,
                      struct tb_addr *ret, struct tb_error *e) {
     coap_endpoint_t *ep;
@@ -128,6 +141,8 @@ static int listen_at(struct hub_coap *c, const struct tb_addr *at, coap_proto_t 
 
     if (err < 0)
         return err;
+    if (at->port == 0 && proto == COAP_PROTO_DTLS)
+        choose_port(&a);
     errno = 0;
     ep = coap_new_endpoint(c->ctx, &a, proto);
     if (!ep) {
