@@ -17,7 +17,7 @@
 
 const uint8_t bed_psk[BED_PSK] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-bool bed_in_client;
+_Thread_local bool bed_in_client;
 
 /* ---- card ---- */
 

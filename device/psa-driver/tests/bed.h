@@ -13,7 +13,7 @@
 
 /* True while the client's library and the binding run, not the card nor the server: whose
  * allocations are to fail. */
-extern bool bed_in_client;
+extern _Thread_local bool bed_in_client;
 
 enum { BED_PSK = 16 };
 extern const uint8_t bed_psk[BED_PSK];

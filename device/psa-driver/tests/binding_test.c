@@ -5,6 +5,7 @@
 #include <mbedtls/x509_csr.h>
 #include <openssl/ecdsa.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -305,6 +306,38 @@ static void sessions_run_while_another_waits_for_its_card(void **state) {
     bed_card_done(&m.card);
 }
 
+static void *connect_in_a_thread(void *arg) {
+    const struct bed_options o = {.version = TLS13, .offload = ECDHE | IOTSAFE_PSA_DERIVE | VERIFY};
+    bool *good = arg;
+    struct bed_card card;
+    struct bed bed;
+
+    bed_card_init(&card);
+    *good = bed_init(&bed, &card, &o) == 0;
+    for (int i = 0; *good && i < 5; i++) {
+        struct bed_result r = bed_connect(&bed);
+
+        *good = r.client == 0 && r.server && r.counters.sign == 1 && r.counters.generate == 1;
+    }
+    bed_done(&bed);
+    bed_card_done(&card);
+    return NULL;
+}
+
+static void threads_do_not_disturb_each_other(void **state) {
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    bool good[THREADS];
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, connect_in_a_thread, &good[i]), 0);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(good[i]);
+    }
+}
+
 /* ---- many ---- */
 
 static void a_process_has_tens_of_thousands_of_keys(void **state) {
@@ -368,6 +401,7 @@ int main(void) {
         WITH_CARD(what_the_card_cannot_is_not_done_by_software),
         WITH_CARD(the_cards_answer_is_told),
         WITH_CARD(sessions_run_while_another_waits_for_its_card),
+        cmocka_unit_test(threads_do_not_disturb_each_other),
         cmocka_unit_test(a_process_has_tens_of_thousands_of_keys),
         WITH_CARD(connects_leave_nothing_behind),
     };
