@@ -39,6 +39,8 @@ endif()
 if(NOT EXISTS ${mbedtls_source}/include/mbedtls/build_info.h)
   message(FATAL_ERROR "MBEDTLS_SOURCE_DIR: ${mbedtls_source} is no source of Mbed TLS 3.6")
 endif()
+# Whoever empties the cache has it fetched again by the next build.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${mbedtls_source}/include/mbedtls/build_info.h)
 file(STRINGS ${mbedtls_source}/include/mbedtls/build_info.h version REGEX "define MBEDTLS_VERSION_STRING ")
 string(REGEX REPLACE ".*\"(.*)\".*" "\\1" MBEDTLS_VERSION "${version}")
 if(NOT MBEDTLS_VERSION MATCHES "^3\\.6\\.")
