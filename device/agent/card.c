@@ -27,6 +27,7 @@ struct dev_card {
     struct iotsafe *client;
     struct dev_lock lock;
     struct iotsafe_stats before; /* of the client, when it was taken */
+    unsigned handshakes;         /* under way */
     bool in_use;                 /* taken: the client must not be freed */
     struct iotsafe_slots *slots; /* NULL: not asked for yet */
     struct waiter *waiting;      /* for one of them */
@@ -257,8 +258,17 @@ int dev_card_read_file(struct dev_card *card, const struct iotsafe_ref *ref, uin
 void dev_card_release(struct dev_card *card) {
     struct iotsafe *c;
 
-    if (dev_card_take(card, &c) == 0)
-        dev_card_put(card, iotsafe_release(c));
+    if (card->handshakes == 0 && dev_card_take(card, &c) == 0)
+        dev_card_put(card, card->handshakes == 0 ? iotsafe_release(c) : 0);
+}
+
+void dev_card_hold(struct dev_card *card) {
+    card->handshakes++;
+}
+
+void dev_card_unhold(struct dev_card *card) {
+    assert(card->handshakes > 0);
+    card->handshakes--;
 }
 
 void dev_card_stats(const struct dev_card *card, struct iotsafe_stats *ret) {

@@ -34,8 +34,12 @@ int dev_card_read_file(struct dev_card *card, const struct iotsafe_ref *file, ui
 
 void dev_card_forget(struct dev_card *card);
 
-/* Gives the logical channel back, for tasks. */
+/* Gives the logical channel back, for tasks; not while a handshake of anybody is under way, whose
+ * ephemeral key would go with it. */
 void dev_card_release(struct dev_card *card);
+/* A handshake begins, ends. */
+void dev_card_hold(struct dev_card *card);
+void dev_card_unhold(struct dev_card *card);
 
 /* What all users of the card together asked of it. */
 void dev_card_stats(const struct dev_card *card, struct iotsafe_stats *ret);

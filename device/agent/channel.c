@@ -98,7 +98,11 @@ static int op_handshake(struct dev_channel *ch, uint64_t until, struct dev_failu
 
     if (until && (!limit || until < limit))
         t->limit = until; /* waits for the card, too, are over then */
+    if (ch->use.card)
+        dev_card_hold(ch->use.card);
     r = ch->stack->handshake(ch, until, why);
+    if (ch->use.card)
+        dev_card_unhold(ch->use.card);
     t->limit = limit;
     dev_card_enter(before);
     if (r < 0)

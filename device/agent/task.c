@@ -68,11 +68,15 @@ int dev_task_wait(struct dev_task *t, uint64_t until) {
 }
 
 void dev_task_wake(struct dev_task *t) {
+    struct dev_task *current = dev_task_current();
+
     if (!t->fiber)
         return;
     t->woken = true;
-    if (dev_task_current() != t)
+    if (!current)
         run(t);
+    else if (current != t)
+        uv_timer_start(&t->timer, on_timer, 0, 0); /* also where it waits with a deadline */
 }
 
 void dev_task_cancel(struct dev_task *t) {

@@ -41,7 +41,9 @@ int dev_task_start(struct dev_task *t, uv_loop_t *loop, dev_task_fn *fn, dev_tas
  * time. */
 int dev_task_wait(struct dev_task *t, uint64_t until) TB_CHECKED;
 
-/* Wakes t if it waits; for callbacks. From the task itself: no-op. */
+/* Wakes t if it waits; for callbacks, where it runs at once. From another task: it runs when the
+ * loop comes round, since whoever wakes it may be deep inside a library whose state is the
+ * thread's. From the task itself: no-op. */
 void dev_task_wake(struct dev_task *t);
 
 /* Every wait of t fails from now on. */

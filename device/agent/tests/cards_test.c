@@ -9,13 +9,15 @@
 
 enum { MANY = 6 };
 
+static enum dev_stack stack = DEV_OPENSSL;
+
 struct visit { /* one application: a connection with a server of its own */
     struct sim_card *card;
     struct sim_server server;
     struct dev_task task;
     unsigned offload, ms;
-    bool deaf; /* the server: takes the connection and that is all */
-    enum dev_stack stack;
+    bool release;            /* gives the card's channel back at its end */
+    bool deaf;               /* the server: takes the connection and that is all */
     struct visit *calls_off; /* at its end */
     int result;
     struct dev_failure why;
@@ -28,7 +30,7 @@ static void visit(struct dev_task *t, void *arg) {
     struct dev_tls_config cfg = sim_config(v->card, v->server.versions, v->offload);
     struct dev_tls *tls;
 
-    cfg.stack = v->stack;
+    cfg.stack = stack;
     if (v->ms)
         t->limit = dev_after(v->ms);
     v->result = dev_tls_new(&cfg, &tls, &v->why);
@@ -38,8 +40,17 @@ static void visit(struct dev_task *t, void *arg) {
         v->place = ++*v->order;
     t->limit = 0;
     dev_tls_free(tls);
+    if (v->release)
+        dev_card_release(v->card->dev);
     if (v->calls_off)
         dev_task_cancel(&v->calls_off->task);
+}
+
+static void give_back(struct dev_task *t, void *arg) {
+    struct visit *v = arg;
+
+    (void)t;
+    dev_card_release(v->card->dev);
 }
 
 static void on_end(struct dev_task *t, void *arg) {
@@ -154,6 +165,36 @@ static void whoever_waits_too_long_is_told_for_what(void **state) {
     sim_done(&bed);
 }
 
+/* One application's session ends, and gives the channel back, while another one's has its ephemeral
+ * key in the card. */
+static void the_channel_stays_while_anybody_needs_it(void **state) {
+    static struct visit v[2];
+    struct sim_bed bed;
+    struct sim_card card;
+
+    (void)state;
+    memset(v, 0, sizeof v);
+    sim_init(&bed);
+    sim_card_init(&card, &bed, "card", 1);
+    v[0].card = v[1].card = &card;
+    v[0].deaf = true;
+    v[0].offload = DEV_OFFLOAD_ECDHE;
+    v[1].calls_off = &v[0];
+    v[1].release = true;
+    for (size_t i = 0; i < 2; i++)
+        begin(&v[i], &bed);
+    uv_run(&bed.loop, UV_RUN_DEFAULT);
+    for (size_t i = 0; i < 2; i++)
+        sim_stop(&v[i].server);
+    assert_int_equal(v[0].result, UV_ECANCELED);
+    assert_good(&v[1]);
+    assert_int_equal(card.channels, 1);
+    sim_run(&bed, give_back, &v[1]);
+    assert_int_equal(card.channels, 2); /* now it is closed */
+    sim_card_done(&card);
+    sim_done(&bed);
+}
+
 static void a_card_without_containers_is_no_card_for_ecdhe(void **state) {
     static struct visit v;
     struct sim_bed bed;
@@ -219,14 +260,17 @@ static void a_file_is_read_once_for_all(void **state) {
     sim_done(&bed);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_of_a_card_wait_for_its_container),
         cmocka_unit_test(two_containers_serve_two_sessions_at_once),
         cmocka_unit_test(whoever_waits_too_long_is_told_for_what),
+        cmocka_unit_test(the_channel_stays_while_anybody_needs_it),
         cmocka_unit_test(a_card_without_containers_is_no_card_for_ecdhe),
         cmocka_unit_test(a_file_is_read_once_for_all),
     };
 
+    if (argc > 1 && strcmp(argv[1], "mbedtls") == 0)
+        stack = DEV_MBEDTLS;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

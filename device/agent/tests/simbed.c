@@ -59,6 +59,9 @@ static void count(struct sim_card *c, uint8_t ins) {
     case TB_SAFE_COMPUTE_HKDF:
         c->derived++;
         break;
+    case TB_INS_MANAGE_CHANNEL:
+        c->channels++;
+        return;
     case TB_SAFE_GET_RANDOM:
         c->randoms++;
         break;

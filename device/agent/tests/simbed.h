@@ -32,6 +32,7 @@ struct sim_card {
     bool removed;
     uint8_t refused_ins;
     unsigned generated, agreed, signed_, verified, derived, randoms; /* commands of that kind */
+    unsigned channels;                                               /* MANAGE CHANNEL */
     uint8_t cert[1024];
     size_t cert_n;
 };

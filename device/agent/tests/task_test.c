@@ -1,6 +1,7 @@
 #include "tb/test.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "task.h"
 
@@ -132,6 +133,38 @@ static void a_wake_while_running_is_not_lost(void **state) {
     uv_run(&t->loop, UV_RUN_DEFAULT);
 }
 
+static void wakes_another(struct dev_task *task, void *arg) {
+    struct trial *t = arg;
+
+    (void)task;
+    dev_task_wake(&t->task[0]);
+    say(t, 'x');
+}
+
+static void says_y(struct dev_task *task, void *arg) {
+    struct trial *t = arg;
+
+    t->result[0] = dev_task_wait(task, t->until);
+    say(t, 'y');
+}
+
+/* Libraries whose state is the thread's are under one task's feet: no other walks in. */
+static void a_task_does_not_run_inside_the_one_that_wakes_it(void **state) {
+    struct trial *t = *state;
+
+    for (int deadline = 0; deadline < 2; deadline++) {
+        t->n = 0;
+        memset(t->text, 0, sizeof t->text);
+        t->until = deadline ? dev_now() + 60000 : 0;
+        start(t, 0, says_y);
+        start(t, 1, wakes_another);
+        assert_string_equal(t->text, "x");
+        uv_run(&t->loop, UV_RUN_DEFAULT);
+        assert_string_equal(t->text, "xy");
+        assert_int_equal(t->result[0], 0);
+    }
+}
+
 static void critical(struct dev_task *task, void *arg) {
     struct trial *t = arg;
     size_t i = index_of(t, task);
@@ -153,8 +186,10 @@ static void a_lock_serves_in_order_of_arrival(void **state) {
     assert_string_equal(t->text, "a");
     dev_task_wake(&t->task[2]); /* for nothing: not its turn */
     assert_string_equal(t->text, "a");
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
         dev_task_wake(&t->task[i]);
+        uv_run(&t->loop, UV_RUN_NOWAIT); /* the next owner's turn */
+    }
     assert_string_equal(t->text, "aAbBcC");
     assert_null(t->lock.owner);
     uv_run(&t->loop, UV_RUN_DEFAULT);
@@ -168,6 +203,7 @@ static void who_gives_up_waiting_for_a_lock_is_forgotten(void **state) {
     dev_task_cancel(&t->task[1]);
     assert_int_equal(t->result[1], UV_ECANCELED);
     dev_task_wake(&t->task[0]);
+    uv_run(&t->loop, UV_RUN_NOWAIT);
     dev_task_wake(&t->task[2]);
     assert_string_equal(t->text, "aAcC");
     uv_run(&t->loop, UV_RUN_DEFAULT);
@@ -182,6 +218,7 @@ int main(void) {
         TRIAL(the_tasks_limit_is_a_deadline_of_every_wait),
         TRIAL(a_cancelled_task_waits_no_more),
         TRIAL(a_wake_while_running_is_not_lost),
+        TRIAL(a_task_does_not_run_inside_the_one_that_wakes_it),
         TRIAL(a_lock_serves_in_order_of_arrival),
         TRIAL(who_gives_up_waiting_for_a_lock_is_forgotten),
     };
