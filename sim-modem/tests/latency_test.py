@@ -23,15 +23,15 @@ class Latency(ModemCase):
     def test_each_profile_waits_at_least_its_time(self):
         for profile, (least, pause, rate) in PROFILES.items():
             m = self.modem("--uart", profile)
-            for kind in ("tcp", "pty", "unix"):
+            for kind in ("tcp", "pty", "unix") if profile == "uart-115k" else ("tcp",):
                 te = self.te(kind)
-                took, answer = self.timed(te, "+GSN")
-                chars = len("AT+GSN\r") + len(answer)
-                self.assertGreaterEqual(took, seconds(chars, rate) + least, (profile, kind))
                 start = time.monotonic()
+                answer = te.at("+GSN")
+                one = seconds(len("AT+GSN\r") + len(answer), rate) + least
+                self.assertGreaterEqual(time.monotonic() - start, one, (profile, kind))
                 te.at("+GSN")
-                # the next command does not begin before the pause after the last answer
-                self.assertGreaterEqual(time.monotonic() - start, seconds(chars, rate) + least + 0.5 * pause)
+                # the next command does not begin before the pause after the last answer is over
+                self.assertGreaterEqual(time.monotonic() - start, 2 * one + pause, (profile, kind))
             self.ctl.close()
             self.assertEqual(m.stop(), 0)
 
