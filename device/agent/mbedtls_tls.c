@@ -214,8 +214,6 @@ static void set_policy(struct mbedtls_tls *t, const struct dev_tls_config *cfg) 
     mbedtls_ssl_conf_session_tickets(&t->conf, t->resume);
     mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(&t->conf, t->resume);
     mbedtls_ssl_conf_authmode(&t->conf, MBEDTLS_SSL_VERIFY_REQUIRED);
-    if (t->datagrams) /* a card may need seconds between two flights */
-        mbedtls_ssl_conf_handshake_timeout(&t->conf, 2000, 60000);
 }
 
 static unsigned offload_of(unsigned offload) {

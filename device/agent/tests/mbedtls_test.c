@@ -195,6 +195,25 @@ static void resumption_asks_the_card_once(void **state) {
     }
 }
 
+static void a_session_of_a_pre_shared_key_is_resumed_before_tls_13(void **state) {
+    (void)state;
+    for (unsigned v = 0; v < 3; v++) {
+        struct dev_tls_config cfg = sim_psk_config(&card, versions[v], true, true);
+        struct sim_server server = {.versions = versions[v],
+                                    .psk = true,
+                                    .tickets = true,
+                                    .ciphers = "PSK+AES128:ECDHEPSK:@SECLEVEL=0"};
+        struct run run;
+
+        cfg.resume = true;
+        sim_card_arm(&card, SIM_NONE, 0);
+        run = connect_all(&cfg, &server, 3);
+        assert_good(&run, &server);
+        assert_int_equal(run.resumed, versions[v] == DEV_TLS13 ? 0 : 2);
+        assert_int_equal(card.derived, versions[v] == DEV_TLS13 ? 3 : 1);
+    }
+}
+
 /* ---- what ends a handshake: more in faults_test.c ---- */
 
 static void assert_failure(unsigned version, struct sim_server server, const char *why) {
@@ -215,6 +234,30 @@ static void the_peers_alert_is_told_by_name(void **state) {
                    "peer sent alert 40 (handshake failure)");
     assert_failure(DEV_TLS13, (struct sim_server){.groups = "X25519"},
                    "peer sent alert 40 (handshake failure)");
+}
+
+/* A TLS 1.3 client hears of it when it reads. */
+static void a_stranger_is_told_why(void **state) {
+    struct sim_bed elsewhere;
+    struct sim_card stranger;
+
+    (void)state;
+    sim_init(&elsewhere);
+    sim_card_init(&stranger, &elsewhere, "stranger", 1);
+    for (unsigned v = 0; v < 3; v++) {
+        struct dev_tls_config cfg = sim_config(&stranger, versions[v], 0);
+        struct sim_server server = {.versions = versions[v]};
+        struct run run;
+
+        cfg.ca = tb_span(bed.ca_der, bed.ca_der_n);
+        run = connect_all(&cfg, &server, 1);
+        assert_true(run.result < 0);
+        assert_string_equal(run.why.reason, versions[v] == DEV_TLS13
+                                                ? "connection: peer sent alert 48 (unknown CA)"
+                                                : "handshake: peer sent alert 48 (unknown CA)");
+    }
+    sim_card_done(&stranger);
+    sim_done(&elsewhere);
 }
 
 static void a_peer_that_vanishes_is_told(void **state) {
@@ -333,7 +376,9 @@ int main(void) {
         cmocka_unit_test(a_key_in_software_is_for_comparison),
         cmocka_unit_test(the_secret_stays_in_the_card),
         cmocka_unit_test(resumption_asks_the_card_once),
+        cmocka_unit_test(a_session_of_a_pre_shared_key_is_resumed_before_tls_13),
         cmocka_unit_test(the_peers_alert_is_told_by_name),
+        cmocka_unit_test(a_stranger_is_told_why),
         cmocka_unit_test(a_peer_that_vanishes_is_told),
         cmocka_unit_test(the_certificate_has_to_be_for_the_name_or_address),
         cmocka_unit_test(what_cannot_be_is_refused_with_the_reason),
