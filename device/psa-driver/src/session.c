@@ -122,6 +122,7 @@ psa_status_t session_refuse(struct session *s, int error, const char *what) {
 }
 
 int session_ask(struct session *s, card_op *op, void *arg, uint32_t *counter, const char *what) {
+    struct session *before = current;
     struct iotsafe *client = NULL;
     uint16_t sw = 0;
     int r;
@@ -136,7 +137,7 @@ int session_ask(struct session *s, card_op *op, void *arg, uint32_t *counter, co
             sw = iotsafe_last_sw(client);
         s->host.release(s->host.user, client, r);
     }
-    current = s;
+    current = before;
     if (r == 0 || r == IOTSAFE_E_SIGNATURE) /* an answer, too */
         ++*counter;
     else
@@ -145,24 +146,26 @@ int session_ask(struct session *s, card_op *op, void *arg, uint32_t *counter, co
 }
 
 int session_slot(struct session *s, struct entry *e) {
+    struct session *before = current;
     int r;
 
     if (s->failed)
         return s->failed;
     current = NULL;
     r = s->host.slot_take(s->host.user, &e->slot, &e->peer);
-    current = s;
+    current = before;
     return r;
 }
 
 int session_verifier(struct session *s, struct iotsafe_ref *ret) {
+    struct session *before = current;
     int r;
 
     if (s->failed)
         return s->failed;
     current = NULL;
     r = s->host.verifier(s->host.user, ret);
-    current = s;
+    current = before;
     return r;
 }
 
