@@ -73,26 +73,26 @@ static int uninstantiate(void *vs) {
 }
 
 static int generate(void *vs, unsigned char *out, size_t n, unsigned strength, int resistance,
-                    const unsigned char *adin, size_t adin_len) {
+                    const unsigned char *additional, size_t additional_len) {
     struct seed *s = vs;
 
     (void)resistance;
-    (void)adin;
-    (void)adin_len;
+    (void)additional;
+    (void)additional_len;
     return s->state == EVP_RAND_STATE_READY && strength <= STRENGTH && n <= REQUEST_MAX &&
            (n == 0 || isp_card_random(s->prov, out, n));
 }
 
 /* Every byte of the card's is counted as eight bits. */
 static size_t get_seed(void *vs, unsigned char **ret, int entropy, size_t min_len, size_t max_len,
-                       int resistance, const unsigned char *adin, size_t adin_len) {
+                       int resistance, const unsigned char *additional, size_t additional_len) {
     struct seed *s = vs;
     size_t n = entropy > 0 ? ((size_t)entropy + 7) / 8 : 0;
     unsigned char *buf;
 
     (void)resistance;
-    (void)adin;
-    (void)adin_len;
+    (void)additional;
+    (void)additional_len;
     if (n < min_len)
         n = min_len;
     if (n == 0 || n > max_len || n > REQUEST_MAX)

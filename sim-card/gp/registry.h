@@ -24,7 +24,7 @@ enum gp_privilege { /* of the first byte, and of the second moved by 8 */
 
 enum { GP_ENTRY_RECORD_MAX = 1280, GP_ISSUER_SEQ = 0xFFFF };
 
-extern const uint8_t gp_issuer_aid[8];   /* A000000151000000 */
+extern const uint8_t gp_issuer_aid[8]; /* A000000151000000 */
 extern const uint8_t gp_issuer_privileges[3];
 extern const uint8_t gp_issuer_alias[8]; /* A000000003000000: an older name, not reported */
 

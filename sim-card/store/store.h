@@ -11,10 +11,10 @@ enum {
     CARD_REC_FILE = 'F',     /* F df16 fid16: content of a file that differs from its default */
     CARD_REC_IDENTITY = 'I', /* I */
     CARD_REC_AKA = 'K',      /* K: the USIM's key and sequence numbers */
-    CARD_REC_OF = 'N',       /* N n …: the record … of subscription n; without it, of number 0 */
-    CARD_REC_OBJECT = 'O',   /* O instance class id: an IoT SAFE object */
-    CARD_REC_PIN = 'P',      /* P reference: a PIN, its PUK and their counters */
-    CARD_REC_VERSION = 'V',  /* V: the version of this whole scheme */
+    CARD_REC_OF = 'N',      /* N n …: the record … of subscription n; without it, of number 0 */
+    CARD_REC_OBJECT = 'O',  /* O instance class id: an IoT SAFE object */
+    CARD_REC_PIN = 'P',     /* P reference: a PIN, its PUK and their counters */
+    CARD_REC_VERSION = 'V', /* V: the version of this whole scheme */
 };
 
 enum { CARD_STORE_VERSION = 1, CARD_RECORD_FORMAT = 1, CARD_REC_KEY_MAX = 3 + 20 };
