@@ -14,7 +14,7 @@ struct hub_coap_config {
     struct hub_api *api;         /* borrowed; may end before this does */
     void (*on_open)(const struct hub_peer *peer, void *user);
     void (*on_refused)(enum hub_verdict v, const struct hub_peer *peer, void *user);
-    /* A session has ended: "device", "idle", "timeout", "protocol", "shutdown", or what
+    /* A session has ended: "device", "idle", "timeout", "protocol", "replaced", "shutdown", or what
      * hub_coap_kick() was given. */
     void (*on_closed)(const struct hub_peer *peer, const char *reason, void *user);
     void *user;

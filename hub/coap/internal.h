@@ -28,7 +28,7 @@ struct hub_coap {
     EVP_MD *sha256;
     uint8_t trust_digest[32];
     struct hub_coap_peer *first, **last; /* in the order of their first message */
-    unsigned connections, sessions, doomed;
+    unsigned connections, sessions, doomed, knocks;
     unsigned gone; /* peers, ever */
     bool driving;  /* inside libcoap */
     bool closing;
@@ -59,6 +59,9 @@ struct hub_coap_peer {
     uint64_t began_ns;
     bool open, reported, doomed, said_goodbye;
     bool saw_encrypted; /* a record under the new keys, before they were known to be the same */
+    /* Somebody at its address has begun a new handshake: the device after a restart, or another. */
+    uint64_t knocked_ns; /* 0: nobody, or it has been heard of since */
+    bool ask_if_alive;
     const char *reason; /* why it ends; NULL: not known yet */
     char identity[HUB_IDENTITY_TEXT];
     struct hub_coap_upload upload;
@@ -75,6 +78,10 @@ int hub_coap_on_event(coap_session_t *session, const coap_event_t event);
 /* Closed as soon as libcoap does not stand on it any more. The first reason stays. */
 void hub_coap_doom(struct hub_coap_peer *p, const char *reason);
 void hub_coap_reap(struct hub_coap *c);
+/* Something that only its keys can have made has arrived. */
+static inline void hub_coap_heard(struct hub_coap_peer *p) {
+    p->knocked_ns = 0;
+}
 void hub_coap_end(struct hub_coap_peer *p, const char *reason); /* not from within libcoap */
 /* Handshakes that take too long. */
 void hub_coap_check_deadlines(struct hub_coap *c);

@@ -297,6 +297,8 @@ static void on_request(coap_resource_t *resource, coap_session_t *session, const
     struct text t;
 
     (void)resource, (void)query;
+    if (p)
+        hub_coap_heard(p);
     if (!p || !p->open || p->reason)
         coap_pdu_set_code(response, COAP_RESPONSE_CODE_UNAUTHORIZED);
     else if (!take_ask(req, &ask))
@@ -321,6 +323,8 @@ static void on_nack(coap_session_t *session, const coap_pdu_t *sent, const coap_
     (void)mid;
     if (!p || p->reason)
         return;
+    if (why == COAP_NACK_RST)
+        hub_coap_heard(p);
     if (why == COAP_NACK_RST)
         hub_coap_forget(p, token.s, token.length);
     else if (why == COAP_NACK_TOO_MANY_RETRIES)

@@ -89,6 +89,7 @@ static void on_ssl_freed(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, l
     c->gone++;
     c->sessions -= p->open;
     c->doomed -= p->doomed;
+    c->knocks -= p->ask_if_alive;
     hub_coap_drop_calls(p);
     hub_coap_forget_all(p);
     free(p->upload.p);
@@ -124,9 +125,36 @@ static struct hub_coap_peer *peer_of(struct hub_coap *c, SSL *ssl) {
     return p;
 }
 
+/* A ClientHello at the address of a session that is open. libcoap gives it to the session's SSL,
+ * which drops it, so a device that has restarted would be shut out while the session lasts. RFC
+ * 6347, 4.2.8: the old one must not go because somebody says so. It is asked whether it is still
+ * there, and goes if the ClientHello is repeated and there was no answer. */
+static void knock(struct hub_coap_peer *p) {
+    enum { PATIENCE_NS = 900000000 };
+    const uint64_t now = tb_clock_mono_ns();
+
+    if (p->knocked_ns == 0) {
+        p->knocked_ns = now;
+        p->ask_if_alive = true;
+        p->coap->knocks++;
+    } else if (now - p->knocked_ns > PATIENCE_NS) {
+        hub_coap_doom(p, "replaced");
+    }
+}
+
+static void ask_if_alive(struct hub_coap_peer *p) {
+    coap_pdu_t *ping =
+        coap_pdu_init(COAP_MESSAGE_CON, COAP_EMPTY_CODE, coap_new_message_id(p->session), 0);
+
+    p->ask_if_alive = false;
+    p->coap->knocks--;
+    if (ping)
+        coap_send(p->session, ping); /* the answer is RST (RFC 7252 4.3) */
+}
+
 static void on_message(int sent, int version, int type, const void *data, size_t n, SSL *ssl,
                        void *arg) {
-    enum { DTLS_HEADER = 13, EPOCH = 3, LEVEL_AND_DESCRIPTION = 2 };
+    enum { DTLS_HEADER = 13, TYPE = 0, EPOCH = 3, LEVEL_AND_DESCRIPTION = 2 };
     struct hub_coap_peer *p = peer_of(arg, ssl);
     const uint8_t *b = data;
 
@@ -136,8 +164,13 @@ static void on_message(int sent, int version, int type, const void *data, size_t
     if (type == SSL3_RT_ALERT && n == LEVEL_AND_DESCRIPTION) {
         hub_ident_note_alert(&p->id, b[1], !sent);
         p->said_goodbye |= !sent && b[1] == SSL_AD_CLOSE_NOTIFY;
-    } else if (type == SSL3_RT_HEADER && n == DTLS_HEADER && !sent && !p->open) {
-        p->saw_encrypted |= b[EPOCH] != 0 || b[EPOCH + 1] != 0;
+    } else if (type == SSL3_RT_HEADER && n == DTLS_HEADER && !sent) {
+        const bool encrypted = b[EPOCH] != 0 || b[EPOCH + 1] != 0;
+
+        if (!p->open)
+            p->saw_encrypted |= encrypted;
+        else if (!encrypted && b[TYPE] == SSL3_RT_HANDSHAKE)
+            knock(p);
     }
 }
 
@@ -175,6 +208,16 @@ void hub_coap_hook(struct hub_coap *c, SSL_CTX *ctx) {
         SSL_CTX_set_keylog_callback(ctx, on_keylog);
 }
 
+/* The peer's CSM needs no answer, so the kernel would hold back its ACK for 40 ms, and a device
+ * with Nagle's algorithm its first request for as long. An empty message is none either, and
+ * ignored (RFC 8323 3.4). */
+static void say_nothing(struct hub_coap_peer *p) {
+    coap_pdu_t *nothing = coap_pdu_init(COAP_MESSAGE_NON, COAP_EMPTY_CODE, 0, 0);
+
+    if (nothing)
+        coap_send(p->session, nothing);
+}
+
 int hub_coap_on_event(coap_session_t *session, const coap_event_t event) {
     struct hub_coap *c = coap_get_app_data(coap_session_get_context(session));
     SSL *ssl = coap_session_get_tls(session, NULL);
@@ -186,6 +229,8 @@ int hub_coap_on_event(coap_session_t *session, const coap_event_t event) {
         handshake_done(p);
     else if (event == COAP_EVENT_DTLS_ERROR && !p->open)
         report(p, cause(p)); /* while OpenSSL still knows */
+    else if (event == COAP_EVENT_SESSION_CONNECTED && p->open)
+        say_nothing(p);
     return 0;
 }
 
@@ -206,7 +251,19 @@ void hub_coap_end(struct hub_coap_peer *p, const char *reason) {
     assert(c->first != p); /* its SSL has been freed, and it with it */
 }
 
+/* coap_send() may end a session: then once more from the beginning. */
+static void ask_who_was_knocked_at(struct hub_coap *c) {
+    while (c->knocks > 0) {
+        struct hub_coap_peer *p = c->first;
+
+        while (!p->ask_if_alive)
+            p = p->next;
+        ask_if_alive(p);
+    }
+}
+
 void hub_coap_reap(struct hub_coap *c) {
+    ask_who_was_knocked_at(c);
     for (struct hub_coap_peer *p = c->first, *next; p && c->doomed > 0; p = next) {
         next = p->next;
         if (p->doomed)

@@ -2,6 +2,7 @@
 import os
 import socket
 import subprocess
+import time
 import tbtest
 from coaptest import (ACCEPT, BLOCK1, BLOCK2, CON, CONTENT_FORMAT, DELETE, ETAG, GET, NON, OBSERVE, POST, PSK_ID, PUT, RST,
                       SECRET, SIZE1, CoapCase, block, path_options, whoami)
@@ -84,6 +85,35 @@ class Accepted(CoapCase):
         old.ask(GET, "whoami")
         self.assertEqual(new.ask(PUT, "state", b"x").code, "2.01")
         self.assertEqual(hub.ask("state")["sessions"], 2)
+
+
+class Restarted(CoapCase):
+    def test_a_device_that_lost_its_session_gets_a_new_one_from_the_same_port(self):
+        hub = self.coap_hub()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(("127.0.0.1", 0))
+            port = str(s.getsockname()[1])
+        old = self.dtls(hub, "--from", port)
+        self.assertEqual(old.ask(GET, "command", b"", (OBSERVE, 0)).number(OBSERVE), 1)
+        old.process.kill()
+        old.process.wait()
+        new = self.dtls(hub, "--from", port)
+        self.assertEqual(new.ask(GET, "whoami").code, "2.05")
+        self.events.expect("closed", device=ICCID, reason="replaced")
+
+    def test_but_nobody_else_can_end_a_session_that_lives(self):
+        hub = self.coap_hub()
+        live = self.dtls(hub)
+        live.ask(GET, "whoami")
+        hello = b"\x16\xfe\xff" + b"\0" * 8 + b"\x00\x40\x01" + b"\0" * 63
+        live.raw(hello)  # as if from its address
+        self.assertEqual((m := live.message()).code, "0.00")  # are you there?
+        live.acknowledge(m, RST)
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            live.raw(hello)
+            self.assertEqual(live.ask(GET, "whoami").code, "2.05")
+        self.assertEqual(hub.ask("state")["sessions"], 1)
 
 
 class Refused(CoapCase):

@@ -1,7 +1,8 @@
-/* dtls_pipe HOST PORT [--cert FILE --key FILE] [--psk IDENTITY HEX] [--ciphers LIST]: a DTLS 1.2
- * client for tests. The standard input is a SOCK_SEQPACKET socket: each of its packets becomes one
- * record, each record from the peer one packet, which openssl s_client does not promise. Ends with
- * the peer's close_notify (status 0), an error (1), or the socket. */
+/* dtls_pipe HOST PORT [--cert FILE --key FILE] [--psk IDENTITY HEX] [--ciphers LIST] [--from PORT]:
+ * a DTLS 1.2 client for tests. The standard input is a SOCK_SEQPACKET socket: each of its packets
+ * becomes one record, each record from the peer one packet, which openssl s_client does not
+ * promise. A packet that begins with 16 (hex), as no CoAP message does, is a datagram as it is.
+ * Ends with the peer's close_notify (status 0), an error (1), or the socket. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +18,7 @@
 static const char *identity;
 static unsigned char secret[64];
 static unsigned secret_n;
+static unsigned short from;
 
 static unsigned on_psk(SSL *ssl, const char *hint, char *id, unsigned id_cap, unsigned char *psk,
                        unsigned psk_cap) {
@@ -51,6 +53,8 @@ static int set_up(SSL_CTX *ctx, int argc, char **argv) {
             ok = SSL_CTX_use_PrivateKey_file(ctx, argv[i + 1], SSL_FILETYPE_PEM);
         } else if (strcmp(argv[i], "--ciphers") == 0) {
             ok = SSL_CTX_set_cipher_list(ctx, argv[i + 1]);
+        } else if (strcmp(argv[i], "--from") == 0) {
+            from = (unsigned short)atoi(argv[i + 1]);
         } else if (strcmp(argv[i], "--psk") == 0 && i + 2 < argc) {
             identity = argv[i + 1];
             take_secret(argv[i + 2]);
@@ -92,7 +96,9 @@ static int relay(SSL *ssl, int fd) {
                 SSL_shutdown(ssl);
                 return 0;
             }
-            if (SSL_write(ssl, data, (int)n) != n)
+            if (data[0] == 0x16)
+                n = send(fd, data, (size_t)n, 0);
+            else if (SSL_write(ssl, data, (int)n) != n)
                 return complain();
         }
         if (p[1].revents) {
@@ -113,6 +119,14 @@ int main(int argc, char **argv) {
 
     if (argc < 3 || !set_up(ctx, argc, argv))
         return complain() + 1;
+    if (from) {
+        struct sockaddr_in own = {.sin_family = AF_INET,
+                                  .sin_port = htons(from),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+        if (bind(fd, (struct sockaddr *)&own, sizeof own) < 0)
+            return 2;
+    }
     to.sin_port = htons((unsigned short)atoi(argv[2]));
     if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1 ||
         connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
