@@ -10,9 +10,9 @@ enum { BLOCK = 16384 };
 
 /* ---- libcoap on the loop ---- */
 
-static void deliver(struct coap_protocol *c) {
+static void deliver(struct dev_coap_protocol *c) {
     const struct dev_protocol_host *host = c->p.host;
-    struct coap_told *t;
+    struct dev_coap_told *t;
 
     while ((t = c->told)) {
         c->told = t->next;
@@ -28,8 +28,8 @@ static void deliver(struct coap_protocol *c) {
 
 static void on_timer(uv_timer_t *timer);
 
-static void arm(struct coap_protocol *c) {
-    uint64_t deadline = coap_requests_overdue(c), now = dev_now();
+static void arm(struct dev_coap_protocol *c) {
+    uint64_t deadline = dev_coap_requests_overdue(c), now = dev_now();
     coap_tick_t ticks;
     unsigned ms;
 
@@ -49,21 +49,21 @@ static void arm(struct coap_protocol *c) {
     }
 }
 
-void coap_soon(struct coap_protocol *c) {
+void dev_coap_soon(struct dev_coap_protocol *c) {
     uv_timer_start(&c->timer, on_timer, 0, 0);
 }
 
-void coap_after(struct coap_protocol *c) {
+void dev_coap_after(struct dev_coap_protocol *c) {
     arm(c);
     deliver(c);
     if (c->task && (c->dead[0] || c->connected))
         dev_task_wake(c->task);
 }
 
-static void step(struct coap_protocol *c) {
+static void step(struct dev_coap_protocol *c) {
     if (c->session && coap_io_process(c->ctx, COAP_IO_NO_WAIT) < 0)
-        coap_dead(c, "coap: libcoap cannot go on");
-    coap_after(c);
+        dev_coap_dead(c, "coap: libcoap cannot go on");
+    dev_coap_after(c);
 }
 
 static void on_timer(uv_timer_t *timer) {
@@ -76,13 +76,13 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     step(poll->data);
 }
 
-void coap_dead(struct coap_protocol *c, const char *why) {
+void dev_coap_dead(struct dev_coap_protocol *c, const char *why) {
     if (!c->dead[0])
         snprintf(c->dead, sizeof c->dead, "%s", why);
 }
 
 static int on_event(coap_session_t *session, const coap_event_t event) {
-    struct coap_protocol *c = coap_session_get_app_data(session);
+    struct dev_coap_protocol *c = coap_session_get_app_data(session);
 
     if (!c)
         return 0;
@@ -95,7 +95,7 @@ static int on_event(coap_session_t *session, const coap_event_t event) {
     case COAP_EVENT_SESSION_FAILED:
     case COAP_EVENT_TCP_CLOSED:
     case COAP_EVENT_TCP_FAILED:
-        coap_dead(c, "coap: the hub broke the protocol, or ended the session");
+        dev_coap_dead(c, "coap: the hub broke the protocol, or ended the session");
         break;
     default:
         break;
@@ -109,7 +109,7 @@ static coap_fixed_point_t fixed(unsigned ms) {
     return (coap_fixed_point_t){(uint16_t)(ms / 1000), (uint16_t)(ms % 1000)};
 }
 
-static int open_session(struct coap_protocol *c, struct dev_failure *why) {
+static int open_session(struct dev_coap_protocol *c, struct dev_failure *why) {
     coap_address_t to;
     uint16_t port;
     int r = dev_local_open(c->task, c->cfg.datagrams, &port, &c->local);
@@ -135,19 +135,19 @@ static int open_session(struct coap_protocol *c, struct dev_failure *why) {
     return 0;
 }
 
-static uint16_t libcoap_port(const struct coap_protocol *c) {
+static uint16_t libcoap_port(const struct dev_coap_protocol *c) {
     return ntohs(coap_session_get_addr_local(c->session)->addr.sin.sin_port);
 }
 
 /* The hub accepts us: DTLS has said so, over TCP its CSM does (RFC 8323 5.3). */
-static void on_up(struct coap_protocol *c) {
+static void on_up(struct dev_coap_protocol *c) {
     c->up = true;
     c->p.host->on_up(NULL, true, c->p.user);
-    coap_requests_again(c);
-    coap_after(c);
+    dev_coap_requests_again(c);
+    dev_coap_after(c);
 }
 
-static int from_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_failure *why) {
+static int from_hub(struct dev_coap_protocol *c, struct dev_channel *ch, struct dev_failure *why) {
     uint8_t block[BLOCK];
     int r;
 
@@ -166,7 +166,7 @@ static int from_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_
     return r < 0 ? r : 1;
 }
 
-static int to_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_failure *why) {
+static int to_hub(struct dev_coap_protocol *c, struct dev_channel *ch, struct dev_failure *why) {
     struct tb_span data = dev_local_data(c->local);
     int r;
 
@@ -184,7 +184,7 @@ static int to_hub(struct coap_protocol *c, struct dev_channel *ch, struct dev_fa
 }
 
 /* 1 when something moved. */
-static int relay(struct coap_protocol *c, struct dev_channel *ch, struct dev_failure *why) {
+static int relay(struct dev_coap_protocol *c, struct dev_channel *ch, struct dev_failure *why) {
     int up = to_hub(c, ch, why), down;
 
     if (up < 0)
@@ -194,7 +194,7 @@ static int relay(struct coap_protocol *c, struct dev_channel *ch, struct dev_fai
 }
 
 /* The hub said why before it took nothing more (an alert): that is read first. */
-static int why_dead(struct coap_protocol *c, struct dev_failure *why) {
+static int why_dead(struct dev_coap_protocol *c, struct dev_failure *why) {
     if (!why->reason[0])
         dev_fail(why, "%s", c->dead);
     return TB_EPROTO;
@@ -202,7 +202,7 @@ static int why_dead(struct coap_protocol *c, struct dev_failure *why) {
 
 static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *ch,
                struct dev_failure *why) {
-    struct coap_protocol *c = (struct coap_protocol *)p;
+    struct dev_coap_protocol *c = (struct dev_coap_protocol *)p;
     bool peer = false;
     int r;
 
@@ -246,7 +246,7 @@ static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *c
 }
 
 static void end(struct dev_protocol *p) {
-    struct coap_protocol *c = (struct coap_protocol *)p;
+    struct dev_coap_protocol *c = (struct dev_coap_protocol *)p;
 
     c->task = NULL;
     c->up = false;
@@ -257,12 +257,12 @@ static void end(struct dev_protocol *p) {
     uv_timer_stop(&c->timer);
     dev_local_close(c->local);
     c->local = NULL;
-    coap_requests_ended(c);
+    dev_coap_requests_ended(c);
     deliver(c);
 }
 
 static void leave(struct dev_protocol *p) {
-    struct coap_protocol *c = (struct coap_protocol *)p;
+    struct dev_coap_protocol *c = (struct dev_coap_protocol *)p;
 
     c->leaving = true;
     if (c->task)
@@ -272,21 +272,21 @@ static void leave(struct dev_protocol *p) {
 /* ---- life ---- */
 
 static void on_handle_closed(uv_handle_t *h) {
-    struct coap_protocol *c = h->data;
+    struct dev_coap_protocol *c = h->data;
     void (*closed)(void *) = c->closed;
     void *arg = c->closed_arg;
 
     if (--c->handles)
         return;
     coap_free_context(c->ctx);
-    coap_requests_free(c);
+    dev_coap_requests_free(c);
     free(c->host);
     free(c);
     closed(arg);
 }
 
 static void close_protocol(struct dev_protocol *p, void (*done)(void *arg), void *arg) {
-    struct coap_protocol *c = (struct coap_protocol *)p;
+    struct dev_coap_protocol *c = (struct dev_coap_protocol *)p;
 
     c->closed = done;
     c->closed_arg = arg;
@@ -300,12 +300,12 @@ static const struct dev_protocol_ops ops = {
     .end = end,
     .leave = leave,
     .close = close_protocol,
-    .request = coap_request,
-    .cancel = coap_cancel,
+    .request = dev_coap_request,
+    .cancel = dev_coap_cancel,
 };
 
 struct dev_protocol *dev_protocol_coap(uv_loop_t *loop, const struct dev_coap_config *cfg) {
-    struct coap_protocol *c = calloc(1, sizeof *c);
+    struct dev_coap_protocol *c = calloc(1, sizeof *c);
 
     if (!c)
         abort();
@@ -322,7 +322,7 @@ struct dev_protocol *dev_protocol_coap(uv_loop_t *loop, const struct dev_coap_co
     coap_context_set_block_mode(c->ctx, COAP_BLOCK_USE_LIBCOAP);
     coap_context_set_keepalive(c->ctx, cfg->ping_s);
     coap_register_event_handler(c->ctx, on_event);
-    coap_requests_install(c->ctx);
+    dev_coap_requests_install(c->ctx);
     if (uv_poll_init(loop, &c->poll, coap_context_get_coap_fd(c->ctx)) < 0)
         abort();
     uv_timer_init(loop, &c->timer);

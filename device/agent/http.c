@@ -17,9 +17,10 @@ enum { BLOCK = 16384, LAST_WORDS_MS = 500 };
  * A socket pair would do, with CURL_SOCKOPT_ALREADY_CONNECTED, but libcurl 7.88 connects it all the
  * same; and it does not use a Unix socket again. */
 
-curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
+curl_socket_t dev_http_open_socket(void *user, curlsocktype purpose,
+                                   struct curl_sockaddr *address) {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct http_protocol *h = user;
+    struct dev_http_protocol *h = user;
     socklen_t n = sizeof a;
     int fd;
 
@@ -40,8 +41,8 @@ curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_soc
 
 /* ---- libcurl on the loop ---- */
 
-static void deliver(struct http_protocol *h) {
-    struct http_told *t;
+static void deliver(struct dev_http_protocol *h) {
+    struct dev_http_told *t;
 
     while ((t = h->told)) {
         h->told = t->next;
@@ -52,13 +53,13 @@ static void deliver(struct http_protocol *h) {
     }
 }
 
-static void act(struct http_protocol *h, curl_socket_t fd, int events) {
+static void act(struct dev_http_protocol *h, curl_socket_t fd, int events) {
     int running;
 
     if (!h->multi)
         return;
     curl_multi_socket_action(h->multi, fd, events, &running);
-    http_requests_collect(h);
+    dev_http_requests_collect(h);
     deliver(h);
     if (h->task)
         dev_task_wake(h->task);
@@ -69,7 +70,7 @@ static void on_timer(uv_timer_t *timer) {
 }
 
 static int timer_wanted(CURLM *multi, long ms, void *user) {
-    struct http_protocol *h = user;
+    struct dev_http_protocol *h = user;
 
     (void)multi;
     if (ms < 0) {
@@ -84,7 +85,7 @@ static int timer_wanted(CURLM *multi, long ms, void *user) {
 struct watch { /* of libcurl's end of the pair */
     uv_poll_t poll;
     curl_socket_t fd;
-    struct http_protocol *owner; /* NULL: closing */
+    struct dev_http_protocol *owner; /* NULL: closing */
 };
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -103,7 +104,7 @@ static void on_watch_closed(uv_handle_t *handle) {
     free(handle->data);
 }
 
-static struct watch *watch_new(struct http_protocol *h, curl_socket_t fd) {
+static struct watch *watch_new(struct dev_http_protocol *h, curl_socket_t fd) {
     struct watch *w = calloc(1, sizeof *w);
 
     if (!w || uv_poll_init(h->loop, &w->poll, fd) < 0)
@@ -115,7 +116,7 @@ static struct watch *watch_new(struct http_protocol *h, curl_socket_t fd) {
 }
 
 static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *user, void *assigned) {
-    struct http_protocol *h = user;
+    struct dev_http_protocol *h = user;
     struct watch *w = assigned;
 
     (void)easy;
@@ -141,7 +142,7 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *user, voi
 
 /* ---- a session ---- */
 
-static void open_multi(struct http_protocol *h) {
+static void open_multi(struct dev_http_protocol *h) {
     h->multi = curl_multi_init();
     if (!h->multi)
         abort();
@@ -153,7 +154,7 @@ static void open_multi(struct http_protocol *h) {
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
 }
 
-static int to_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_failure *why) {
+static int to_hub(struct dev_http_protocol *h, struct dev_channel *ch, struct dev_failure *why) {
     struct tb_span data;
     int r;
 
@@ -173,7 +174,7 @@ static int to_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_fa
     return 1;
 }
 
-static int from_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_failure *why) {
+static int from_hub(struct dev_http_protocol *h, struct dev_channel *ch, struct dev_failure *why) {
     uint8_t block[BLOCK];
     int r;
 
@@ -198,7 +199,7 @@ static int from_hub(struct http_protocol *h, struct dev_channel *ch, struct dev_
 
 /* The channel is at its end; what came before it has been passed on, and libcurl reads it, with the
  * end of the connection behind it: an answer may be as long as the connection. */
-static void let_curl_finish(struct http_protocol *h) {
+static void let_curl_finish(struct dev_http_protocol *h) {
     uint64_t limit = h->task->limit;
 
     dev_local_finish(h->local);
@@ -209,14 +210,14 @@ static void let_curl_finish(struct http_protocol *h) {
 }
 
 /* libcurl closed its end after the hub's "Connection: close", or when an answer made no sense. */
-static int ended_by_curl(struct http_protocol *h, struct dev_failure *why) {
+static int ended_by_curl(struct dev_http_protocol *h, struct dev_failure *why) {
     dev_fail(why, "%s", h->why[0] ? h->why : "http: the hub ended the connection after its answer");
     return TB_EPROTO;
 }
 
 static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *ch,
                struct dev_failure *why) {
-    struct http_protocol *h = (struct http_protocol *)p;
+    struct dev_http_protocol *h = (struct dev_http_protocol *)p;
     struct dev_channel_info info;
     int up, down, r;
 
@@ -258,13 +259,13 @@ static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *c
 }
 
 static void end(struct dev_protocol *p) {
-    struct http_protocol *h = (struct http_protocol *)p;
+    struct dev_http_protocol *h = (struct dev_http_protocol *)p;
 
     h->task = NULL;
     h->up = false;
     if (!h->multi)
         return;
-    http_requests_ended(h, "the session ended before the answer");
+    dev_http_requests_ended(h, "the session ended before the answer");
     curl_multi_cleanup(h->multi);
     h->multi = NULL;
     uv_timer_stop(&h->timer);
@@ -274,7 +275,7 @@ static void end(struct dev_protocol *p) {
 }
 
 static void leave(struct dev_protocol *p) {
-    struct http_protocol *h = (struct http_protocol *)p;
+    struct dev_http_protocol *h = (struct dev_http_protocol *)p;
 
     h->leaving = true;
     if (h->task)
@@ -284,7 +285,7 @@ static void leave(struct dev_protocol *p) {
 /* ---- life ---- */
 
 static void on_timer_closed(uv_handle_t *handle) {
-    struct http_protocol *h = handle->data;
+    struct dev_http_protocol *h = handle->data;
     void (*closed)(void *) = h->closed;
     void *arg = h->closed_arg;
 
@@ -294,7 +295,7 @@ static void on_timer_closed(uv_handle_t *handle) {
 }
 
 static void close_protocol(struct dev_protocol *p, void (*done)(void *arg), void *arg) {
-    struct http_protocol *h = (struct http_protocol *)p;
+    struct dev_http_protocol *h = (struct dev_http_protocol *)p;
 
     h->closed = done;
     h->closed_arg = arg;
@@ -307,11 +308,11 @@ static const struct dev_protocol_ops ops = {
     .end = end,
     .leave = leave,
     .close = close_protocol,
-    .request = http_request,
+    .request = dev_http_request,
 };
 
 struct dev_protocol *dev_protocol_http(uv_loop_t *loop, const struct dev_http_config *cfg) {
-    struct http_protocol *h = calloc(1, sizeof *h);
+    struct dev_http_protocol *h = calloc(1, sizeof *h);
 
     if (!h || curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
         abort();

@@ -7,9 +7,9 @@
 #include "http.h"
 #include "local.h"
 
-struct http_request {
-    struct http_request *next;
-    struct http_protocol *owner;
+struct dev_http_request {
+    struct dev_http_request *next;
+    struct dev_http_protocol *owner;
     unsigned id;
     CURL *easy;
     struct curl_slist *fields;
@@ -19,15 +19,15 @@ struct http_request {
     char error[CURL_ERROR_SIZE];
 };
 
-struct http_told { /* what is to be told when libcurl has returned */
-    struct http_told *next;
+struct dev_http_told { /* what is to be told when libcurl has returned */
+    struct dev_http_told *next;
     unsigned id;
     int status;
     json_t *reply;
     char why[256];
 };
 
-struct http_protocol {
+struct dev_http_protocol {
     struct dev_protocol p;
     uv_loop_t *loop;
     struct dev_http_config cfg;
@@ -36,8 +36,8 @@ struct http_protocol {
     void (*closed)(void *arg);
     void *closed_arg;
     unsigned last_id;
-    struct http_request *requests;
-    struct http_told *told, **last_told;
+    struct dev_http_request *requests;
+    struct dev_http_told *told, **last_told;
     /* of a session */
     CURLM *multi;
     struct dev_task *task;
@@ -49,13 +49,13 @@ struct http_protocol {
 };
 
 /* libcurl's socket, bound, so that it is known when it comes. One per session. */
-curl_socket_t http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address);
+curl_socket_t dev_http_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address);
 
 /* ---- http_request.c ---- */
 
-int http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned *ret_id,
-                 struct tb_error *e) TB_CHECKED;
+int dev_http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned *ret_id,
+                     struct tb_error *e) TB_CHECKED;
 /* What libcurl has finished goes to the list of what is to be told. */
-void http_requests_collect(struct http_protocol *h);
+void dev_http_requests_collect(struct dev_http_protocol *h);
 /* The session has ended: what is under way has failed. */
-void http_requests_ended(struct http_protocol *h, const char *why);
+void dev_http_requests_ended(struct dev_http_protocol *h, const char *why);

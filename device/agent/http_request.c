@@ -56,7 +56,7 @@ int dev_http_check(const struct dev_request *rq, struct tb_error *e) {
 
 /* ---- a request ---- */
 
-static void request_free(struct http_request *r) {
+static void request_free(struct dev_http_request *r) {
     curl_easy_cleanup(r->easy);
     curl_slist_free_all(r->fields);
     free(r->save);
@@ -65,7 +65,7 @@ static void request_free(struct http_request *r) {
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *user) {
-    struct http_request *r = user;
+    struct dev_http_request *r = user;
     size_t cap = r->body_cap;
 
     n *= size;
@@ -86,7 +86,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *user) {
     return n;
 }
 
-static void field(struct http_request *r, const char *fmt, const char *value) {
+static void field(struct dev_http_request *r, const char *fmt, const char *value) {
     size_t n = strlen(fmt) + strlen(value) + 1;
     char *text = malloc(n);
 
@@ -97,8 +97,8 @@ static void field(struct http_request *r, const char *fmt, const char *value) {
     free(text);
 }
 
-static void set_fields(struct http_request *r, const struct dev_request *rq) {
-    const struct http_protocol *h = r->owner;
+static void set_fields(struct dev_http_request *r, const struct dev_request *rq) {
+    const struct dev_http_protocol *h = r->owner;
     const bool v6 = strchr(h->host, ':') != NULL;
     char host[300];
 
@@ -132,8 +132,8 @@ static void set_method(CURL *easy, const struct dev_request *rq) {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, rq->method);
 }
 
-static void set_up(struct http_request *r, const struct dev_request *rq) {
-    struct http_protocol *h = r->owner;
+static void set_up(struct dev_http_request *r, const struct dev_request *rq) {
+    struct dev_http_protocol *h = r->owner;
     size_t n = strlen(rq->path) + 40;
     char *url = malloc(n);
 
@@ -148,7 +148,7 @@ static void set_up(struct http_request *r, const struct dev_request *rq) {
     curl_easy_setopt(r->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, (long)tb_timeout_ms(h->cfg.timeout_ms));
     curl_easy_setopt(r->easy, CURLOPT_USERAGENT, "iot-device/" TB_VERSION);
-    curl_easy_setopt(r->easy, CURLOPT_OPENSOCKETFUNCTION, http_open_socket);
+    curl_easy_setopt(r->easy, CURLOPT_OPENSOCKETFUNCTION, dev_http_open_socket);
     curl_easy_setopt(r->easy, CURLOPT_OPENSOCKETDATA, h);
     curl_easy_setopt(r->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(r->easy, CURLOPT_WRITEDATA, r);
@@ -158,10 +158,10 @@ static void set_up(struct http_request *r, const struct dev_request *rq) {
     set_fields(r, rq);
 }
 
-int http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned *ret_id,
-                 struct tb_error *e) {
-    struct http_protocol *h = (struct http_protocol *)p;
-    struct http_request *r, **at;
+int dev_http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned *ret_id,
+                     struct tb_error *e) {
+    struct dev_http_protocol *h = (struct dev_http_protocol *)p;
+    struct dev_http_request *r, **at;
     int status = dev_http_check(rq, e);
 
     if (status < 0)
@@ -184,9 +184,9 @@ int http_request(struct dev_protocol *p, const struct dev_request *rq, unsigned 
 
 /* ---- its end ---- */
 
-static struct http_told *tell(struct http_protocol *h, struct http_request *r) {
-    struct http_request **at = &h->requests;
-    struct http_told *t = calloc(1, sizeof *t);
+static struct dev_http_told *tell(struct dev_http_protocol *h, struct dev_http_request *r) {
+    struct dev_http_request **at = &h->requests;
+    struct dev_http_told *t = calloc(1, sizeof *t);
 
     if (!t)
         abort();
@@ -200,7 +200,7 @@ static struct http_told *tell(struct http_protocol *h, struct http_request *r) {
     return t;
 }
 
-static json_t *answer(struct http_request *r, int *ret_status, struct tb_error *e) {
+static json_t *answer(struct dev_http_request *r, int *ret_status, struct tb_error *e) {
     json_t *m = json_object();
     char *type = NULL;
     long code = 0;
@@ -212,8 +212,8 @@ static json_t *answer(struct http_request *r, int *ret_status, struct tb_error *
     return m;
 }
 
-static void finish(struct http_protocol *h, struct http_request *r, CURLcode result) {
-    struct http_told *t = tell(h, r);
+static void finish(struct dev_http_protocol *h, struct dev_http_request *r, CURLcode result) {
+    struct dev_http_told *t = tell(h, r);
     struct tb_error e = {0};
 
     if (result == CURLE_OK) {
@@ -236,7 +236,7 @@ static void finish(struct http_protocol *h, struct http_request *r, CURLcode res
     request_free(r);
 }
 
-void http_requests_collect(struct http_protocol *h) {
+void dev_http_requests_collect(struct dev_http_protocol *h) {
     CURLMsg *msg;
     char *private;
     int left;
@@ -247,14 +247,14 @@ void http_requests_collect(struct http_protocol *h) {
         if (msg->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &private);
-        finish(h, (struct http_request *)(void *)private, result);
+        finish(h, (struct dev_http_request *)(void *)private, result);
     }
 }
 
-void http_requests_ended(struct http_protocol *h, const char *why) {
+void dev_http_requests_ended(struct dev_http_protocol *h, const char *why) {
     while (h->requests) {
-        struct http_request *r = h->requests;
-        struct http_told *t = tell(h, r);
+        struct dev_http_request *r = h->requests;
+        struct dev_http_told *t = tell(h, r);
 
         t->status = TB_ECLOSED;
         snprintf(t->why, sizeof t->why, "%s", why);
