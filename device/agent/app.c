@@ -77,7 +77,7 @@ static int lacks(const struct dev_app *app, const char *what, struct tb_error *e
 int dev_app_publish(struct dev_app *app, const struct dev_publication *pub,
                     struct tb_ctl_call *call, struct tb_error *e) {
     struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id;
+    unsigned id = 0;
     int r = room(app, e);
 
     if (r == 0)
@@ -90,7 +90,7 @@ int dev_app_publish(struct dev_app *app, const struct dev_publication *pub,
 int dev_app_subscribe(struct dev_app *app, const char *filter, int qos, struct tb_ctl_call *call,
                       struct tb_error *e) {
     struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id;
+    unsigned id = 0;
     int r = room(app, e);
 
     if (r == 0)
@@ -104,7 +104,7 @@ int dev_app_subscribe(struct dev_app *app, const char *filter, int qos, struct t
 int dev_app_request(struct dev_app *app, const struct dev_request *rq, struct tb_ctl_call *call,
                     struct tb_error *e) {
     struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id;
+    unsigned id = 0;
     int r = room(app, e);
 
     if (r == 0)
@@ -117,7 +117,7 @@ int dev_app_request(struct dev_app *app, const struct dev_request *rq, struct tb
 int dev_app_cancel(struct dev_app *app, const char *path, struct tb_ctl_call *call,
                    struct tb_error *e) {
     struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id;
+    unsigned id = 0;
     int r = room(app, e);
 
     if (r == 0)
@@ -197,7 +197,7 @@ static void publish_option(struct dev_app *app, const char *text) {
 static void request_option(struct dev_app *app, const char *text) {
     struct dev_request rq;
     struct tb_error e;
-    char *parts;
+    char *parts = NULL;
 
     if (dev_request_parse(text, &rq, &parts, &e) < 0) {
         unasked(app, &e);

@@ -157,7 +157,7 @@ static int check_mqtt(const struct dev_options *o, struct tb_error *e) {
 }
 
 static int check_requests(const struct dev_options *o, enum dev_speaks speaks, struct tb_error *e) {
-    struct dev_request rq;
+    struct dev_request rq = {0};
     char *room;
     int r;
 
@@ -174,6 +174,7 @@ static int check_requests(const struct dev_options *o, enum dev_speaks speaks, s
                             "--ack-timeout is 1000 to 600000, --max-retransmit 1 to 20, "
                             "--coap-ping 86400 at most");
     for (size_t i = 0; i < o->request.n; i++) {
+        room = NULL;
         r = dev_request_parse(o->request.v[i], &rq, &room, e);
         if (r < 0)
             return r;

@@ -352,7 +352,7 @@ int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) {
 
 uint16_t dev_stream_peer_port(const struct dev_stream *s) {
     const struct bytes *b = (const struct bytes *)s;
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {0};
     socklen_t n = sizeof a;
 
     if (s->kind != &bytes_kind || !b->conn ||
