@@ -33,12 +33,12 @@ class Hub:
         scheme = {"mqtt": "mqtts", "coap": "coaps+tcp" if tcp else "coaps", "http": "https"}[protocol]
         return "%s://%s" % (scheme, self.at[key])
 
-    def personalise(self, name, iccid):
+    def personalise(self, name, iccid, profile=cardbed.PROFILE):
         """A factory card in the hub's registry: its store. The record goes to NAME.json."""
         store, record = self.case.path(name + ".db"), self.case.path(name + ".json")
         done = tbtest.run("sim-card", "personalise", "--store", store, "--issuer-cert", self.ca("device.crt"), "--issuer-key",
                           self.ca("device.key"), "--server-ca", self.ca("device.crt"), "--iccid", iccid, "--out", record,
-                          "--export-secrets", cardbed.PROFILE)
+                          "--export-secrets", profile)
         if done.returncode:
             raise AssertionError(done.stderr)
         reply = self.daemon.ask("import", file=record)

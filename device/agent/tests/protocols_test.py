@@ -531,6 +531,53 @@ class Hub(HubBed):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("code=404", done.stderr)
 
+    def test_where_a_pre_shared_key_may_be(self):
+        """In a file, and its identity in a file on the card; neither is asked for as a secret."""
+        with open(cardbed.PROFILE) as f:
+            profile = f.read() + "\n[file psk-identity]\nid = 09\nlabel = psk id\ntext = ${iccid}\ncapacity = 64\n"
+        store = self.hub.personalise("second", "8988211000000000029", self.write("second.card", profile))
+        with open(self.path("second.json")) as f:
+            credentials = json.load(f)["cards"][0]["credentials"]
+        secret = self.write("secret", next(c["secret"] for c in credentials if c["kind"] == "psk") + "\n")
+        card = self.start("sim-card", "--store", store, "--listen", self.socket("vpcd2"), "--ctl", self.socket("card2"))
+        for psk, derived in (("card:06", True), (secret, False)):
+            for stack in ("openssl", "mbedtls"):
+                before = card.ask("counters")["prf"]
+                done = tbtest.run("iot-device", "--link", "vpcd:" + self.socket("vpcd2"), "--hub", self.hub.url("coap", "psk"), "--stack",
+                                  stack, "--psk", psk, "--psk-identity", "card:label=psk id", "--request", "GET whoami", "--once")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn('identity="8988211000000000029"', done.stderr)
+                self.assertEqual(card.ask("counters")["prf"] - before, derived)
+        wrong = tbtest.run("iot-device", "--link", "vpcd:" + self.socket("vpcd2"), "--hub", self.hub.url("coap", "psk"), "--psk",
+                           self.write("short", "no hex"), "--psk-identity", "x", "--once")
+        self.assertIn("not 1 to 64 bytes in hex", wrong.stderr)
+
+    def test_costs_nothing_while_idle(self):
+        conf = self.config(telemetry={"hub": self.hub.url("mqtt")}, web={"hub": self.hub.url("http")},
+                           control=dict(self.PSK, hub=self.hub.url("coap", "psk"), observe="command"))
+        daemon, ctl = self.device("--config", conf)
+        for _ in range(3):
+            ctl.expect("session")
+        ctl.ok("request", app="web", path="whoami")
+        before = self.switches(daemon.pid)
+        self.wait(ctl, 1.5)
+        self.assertLess(self.switches(daemon.pid) - before, 60)  # paho's threads look around now and then
+
+    @staticmethod
+    def switches(pid):
+        total = 0
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+                total += sum(int(line.split()[1]) for line in f if line.startswith("voluntary"))
+        return total
+
+    @staticmethod
+    def wait(ctl, seconds):
+        try:
+            ctl.message(timeout=seconds)
+        except TimeoutError:
+            pass
+
     def test_resumption(self):
         _, ctl = self.device("--hub", self.hub.url("mqtt"), "--server-name", "localhost", "--resume", "--reconnect-min", "50")
         self.assertFalse(ctl.expect("session")["resumed"])
