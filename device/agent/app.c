@@ -10,123 +10,6 @@
 
 #include "tb/log.h"
 
-enum { PENDING_MAX = 256 };
-
-struct dev_pending { /* a publication, subscription or request under way */
-    struct dev_pending *next;
-    unsigned id;
-    struct tb_ctl_call *call; /* NULL: from an option */
-    enum { PUBLISH, SUBSCRIBE, REQUEST } kind;
-    char *topic;  /* or path */
-    char *method; /* REQUEST */
-};
-
-/* ---- what is under way ---- */
-
-static char *copy(const char *text) {
-    char *s = strdup(text);
-
-    if (!s)
-        abort();
-    return s;
-}
-
-static void remember(struct dev_app *app, unsigned id, struct tb_ctl_call *call, int kind,
-                     const char *topic, const char *method) {
-    struct dev_pending *p = calloc(1, sizeof *p);
-
-    if (!p)
-        abort();
-    p->id = id;
-    p->call = call;
-    p->kind = (unsigned)kind;
-    p->topic = copy(topic);
-    p->method = method ? copy(method) : NULL;
-    p->next = app->pending;
-    app->pending = p;
-    if (!call)
-        app->startup++;
-}
-
-static struct dev_pending *take(struct dev_app *app, unsigned id) {
-    struct dev_pending **at = &app->pending, *p;
-
-    while (*at && (*at)->id != id)
-        at = &(*at)->next;
-    p = *at;
-    if (p)
-        *at = p->next;
-    return p;
-}
-
-static int room(const struct dev_app *app, struct tb_error *e) {
-    size_t n = 0;
-
-    for (const struct dev_pending *p = app->pending; p; p = p->next)
-        n++;
-    return n < PENDING_MAX
-               ? 0
-               : tb_error_set(e, TB_ESTATE, NULL, 0, "%d are under way already", PENDING_MAX);
-}
-
-static int lacks(const struct dev_app *app, const char *what, struct tb_error *e) {
-    return tb_error_set(e, TB_EUNSUP, NULL, 0, "%s speaks %s: it has no %s", app->name,
-                        dev_session_protocol(app->session)->ops->name, what);
-}
-
-int dev_app_publish(struct dev_app *app, const struct dev_publication *pub,
-                    struct tb_ctl_call *call, struct tb_error *e) {
-    struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id = 0;
-    int r = room(app, e);
-
-    if (r == 0)
-        r = p->ops->publish ? p->ops->publish(p, pub, &id, e) : lacks(app, "publish", e);
-    if (r == 0)
-        remember(app, id, call, PUBLISH, pub->topic, NULL);
-    return r;
-}
-
-int dev_app_subscribe(struct dev_app *app, const char *filter, int qos, struct tb_ctl_call *call,
-                      struct tb_error *e) {
-    struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id = 0;
-    int r = room(app, e);
-
-    if (r == 0)
-        r = p->ops->subscribe ? p->ops->subscribe(p, filter, qos, &id, e)
-                              : lacks(app, "subscriptions", e);
-    if (r == 0)
-        remember(app, id, call, SUBSCRIBE, filter, NULL);
-    return r;
-}
-
-int dev_app_request(struct dev_app *app, const struct dev_request *rq, struct tb_ctl_call *call,
-                    struct tb_error *e) {
-    struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id = 0;
-    int r = room(app, e);
-
-    if (r == 0)
-        r = p->ops->request ? p->ops->request(p, rq, &id, e) : lacks(app, "requests", e);
-    if (r == 0)
-        remember(app, id, call, REQUEST, rq->path, rq->method);
-    return r;
-}
-
-int dev_app_cancel(struct dev_app *app, const char *path, struct tb_ctl_call *call,
-                   struct tb_error *e) {
-    struct dev_protocol *p = dev_session_protocol(app->session);
-    unsigned id = 0;
-    int r = room(app, e);
-
-    if (r == 0)
-        r = p->ops->cancel ? p->ops->cancel(p, path, &id, e) : lacks(app, "observations", e);
-    if (r == 0)
-        remember(app, id, call, SUBSCRIBE, path, NULL);
-    return r;
-}
-
 /* ---- events ---- */
 
 /* " key=value key=value", without what was said in messages. */
@@ -261,14 +144,14 @@ static void tell_response(struct dev_app *app, const struct dev_pending *p, json
 
 static void on_done(unsigned id, int status, json_t *reply, const char *why, void *user) {
     struct dev_app *app = user;
-    struct dev_pending *p = take(app, id);
+    struct dev_pending *p = dev_app_take(app, id);
     bool good = status == 0;
 
     if (!p) {
         json_decref(reply);
         return;
     }
-    if (p->kind == PUBLISH && good) {
+    if (p->kind == DEV_PUBLISH && good) {
         json_t *m = json_pack("{s:s}", "topic", p->topic);
 
         app->published++;
@@ -276,7 +159,7 @@ static void on_done(unsigned id, int status, json_t *reply, const char *why, voi
             json_object_update(m, reply);
         tell(app, "published", m);
     }
-    if (p->kind == REQUEST) {
+    if (p->kind == DEV_REQUEST) {
         app->requested++;
         good = good && is_success(reply);
         tell_response(app, p, reply, status < 0 ? why : NULL);
@@ -288,13 +171,11 @@ static void on_done(unsigned id, int status, json_t *reply, const char *why, voi
         app->startup--;
         if (!good)
             app->once_failed = true;
-        if (!good && p->kind != REQUEST)
+        if (!good && p->kind != DEV_REQUEST)
             tb_warn("session", "%s: %s: %s", app->name, p->topic, why ? why : "failed");
         end_of_once(app);
     }
-    free(p->topic);
-    free(p->method);
-    free(p);
+    dev_pending_free(p);
 }
 
 static void on_idle(bool failed, void *user) {
@@ -393,9 +274,7 @@ void dev_app_done(struct dev_app *app) {
         app->pending = p->next;
         if (p->call)
             tb_ctl_reply(p->call, NULL, TB_ECLOSED, "the device ends");
-        free(p->topic);
-        free(p->method);
-        free(p);
+        dev_pending_free(p);
     }
     drop_options(app);
 }

@@ -10,7 +10,6 @@
 #include "tb/ctl.h"
 #include "tb/loop.h"
 
-struct dev_pending;
 struct dev_device;
 
 struct dev_app {
@@ -58,6 +57,19 @@ int dev_app_request(struct dev_app *app, const struct dev_request *rq, struct tb
                     struct tb_error *e) TB_CHECKED;
 int dev_app_cancel(struct dev_app *app, const char *path, struct tb_ctl_call *call,
                    struct tb_error *e) TB_CHECKED;
+
+enum dev_ask { DEV_PUBLISH, DEV_SUBSCRIBE, DEV_REQUEST };
+struct dev_pending { /* a publication, subscription or request under way */
+    struct dev_pending *next;
+    unsigned id;
+    struct tb_ctl_call *call; /* NULL: from an option */
+    enum dev_ask kind;
+    char *topic;  /* or path */
+    char *method; /* DEV_REQUEST */
+};
+/* The one with that number, out of the list; NULL when there is none. */
+struct dev_pending *dev_app_take(struct dev_app *app, unsigned id);
+void dev_pending_free(struct dev_pending *p);
 
 json_t *dev_app_counters(const struct dev_app *app); /* new reference */
 
