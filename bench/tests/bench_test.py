@@ -37,7 +37,7 @@ class Bench(tbtest.Case):
                                          "tables": list, "costs": list, "modelled": list, "sizes": list, "promises": list, "missing": list}), report)
         self.assertEqual((report["schema"], report["benchmark"]), (1, name))
         self.assertTrue(members(report["machine"], {"cpu": str, "cpus": int, "kernel": str, "openssl": str}))
-        self.assertEqual(report["options"], {"seconds": seconds, "rounds": int(name != "fleet"), "cpus": "one" if name == "apdu" else "free"})
+        self.assertEqual(report["options"], {"seconds": seconds, "rounds": int(name != "fleet"), "cpus": "free" if name in ("fleet", "hub") else "one"})
         for table in report["tables"]:
             self.check_rows(table["rows"], done.stdout)
         for promise in report["promises"]:
