@@ -100,7 +100,8 @@ static void *dupctx(void *vk) {
         return NULL;
     *copy = *k;
     copy->soft = NULL;
-    if (k->soft && !(copy->soft = EVP_KDF_CTX_dup(k->soft))) {
+    /* libcrypto 3.0 does not copy its own */
+    if (k->soft && !k->by_card && !(copy->soft = EVP_KDF_CTX_dup(k->soft))) {
         freectx(copy);
         return NULL;
     }

@@ -206,7 +206,7 @@ static int set_params(void *keydata, const OSSL_PARAM params[]) {
     if (key->secret || !OSSL_PARAM_get_octet_string_ptr(p, &point, &n) ||
         EVP_PKEY_get_group_name(key->pub, group, sizeof group, NULL) != 1)
         return 0;
-    pkey = isp_soft_public(key->prov, group, point, n);
+    pkey = n > 1 ? isp_soft_public(key->prov, group, point, n) : NULL; /* 00 is infinity */
     if (!pkey) {
         isp_raise(key->prov, ISP_R_KEY_TYPE, "the other side's key is no point of %s", group);
         return 0;

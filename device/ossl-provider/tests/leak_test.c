@@ -12,7 +12,7 @@
 
 enum { WARM = 500, SLACK = 16 * 1024 }; /* bytes: caches and fragments */
 
-static int handshakes = 1500;
+static int handshakes = 1000;
 
 static void many_handshakes_leave_nothing(void **state) {
     struct isp_bed *bed = isp_bed_new_offload("ecdhe,verify,psk,random");
