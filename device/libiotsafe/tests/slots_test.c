@@ -64,7 +64,7 @@ static void one_agrees_and_another_verifies(void **state) {
 static void leaves_alone_what_is_for_something_else(void **state) {
     static const char *const lists[] = {
         "9000",
-        CLIENT CLIENT_PUBLIC "9000",
+        (CLIENT CLIENT_PUBLIC "9000"),
         /* no update access; brainpool; RSA; signs as well; cannot be generated */
         "840104 600101 4A0100 4B0114 610106 6F0101 9000",
         "840104 600102 4A0100 4B0124 610106 6F0101 9000",
@@ -111,7 +111,7 @@ static void of_too_many_keys_none_is_written_to(void **state) {
     for (int i = 0; i < IOTSAFE_SLOTS_MAX; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list),
                  "8401%02X 600102 4A0101 4B0113 610101 920104", 0x10 + i);
-    strcat(list, ECDHE PEER "9000");
+    snprintf(list + strlen(list), sizeof list - strlen(list), "%s", ECDHE PEER "9000");
     assert_int_equal(discover(list, &s), 0);
     assert_null(iotsafe_slots_peer(&s));
 }

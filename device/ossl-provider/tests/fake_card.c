@@ -22,7 +22,7 @@ void fake_card_init(struct fake_card *card, const char *common_name) {
     memset(card, 0, sizeof *card);
     card->key = EVP_EC_gen("P-256");
     card->n_own = 1;
-    for (uint8_t i = 0; i < FAKE_PSK_LEN; i++)
+    for (size_t i = 0; i < FAKE_PSK_LEN; i++)
         card->psk[i] = (uint8_t) "0123456789abcdef"[i % 16];
     assert(card->key && x);
     X509_set_version(x, X509_VERSION_3);

@@ -102,8 +102,8 @@ int main(int argc, char **argv) {
         return 2;
     key = BIO_new_file(argv[2], "r");
     cert = BIO_new_file(argv[3], "r");
-    n = atoi(argv[5]);
-    times = atoi(argv[6]);
+    n = (int)strtol(argv[5], NULL, 10);
+    times = (int)strtol(argv[6], NULL, 10);
     if (!key || !cert || n < 1 || n > MAX)
         return 2;
     tls_pki_init(&pki, "P-256");
