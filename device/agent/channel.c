@@ -35,6 +35,10 @@ static const char *impossible(const struct dev_tls_config *cfg) {
         return "a pre-shared key needs an exchange: plain, ecdhe or both";
     if (!psk && !cfg->key && !cfg->key_file)
         return "no credential: neither a private key nor a pre-shared key";
+    if (!psk && !cfg->cert_file && cfg->cert.n == 0)
+        return "a private key needs its certificate";
+    if (!psk && !cfg->ca_file && cfg->ca.n == 0)
+        return "no CA certificates: no server could be trusted";
     return NULL;
 }
 

@@ -276,6 +276,12 @@ static void what_cannot_be_is_refused_with_the_reason(void **state) {
     cfg.key = NULL;
     assert_refused(&cfg, "no credential");
     cfg = sim_config(&card, DEV_TLS13, 0);
+    cfg.cert = TB_SPAN_NONE;
+    assert_refused(&cfg, "needs its certificate");
+    cfg = sim_config(&card, DEV_TLS13, 0);
+    cfg.ca = TB_SPAN_NONE;
+    assert_refused(&cfg, "no CA certificates");
+    cfg = sim_config(&card, DEV_TLS13, 0);
     cfg.card = NULL;
     assert_refused(&cfg, "no card");
     cfg = sim_config(&card, DEV_TLS13, 0);
