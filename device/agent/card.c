@@ -84,7 +84,7 @@ void dev_card_free(struct dev_card *card) {
     assert(!card->in_use);
     iotsafe_abandon(card->client);
     dev_card_forget(card);
-    free(card->slots);
+    free(card->slots); /* still there if anything was taken */
     free(card);
 }
 
@@ -158,6 +158,10 @@ void dev_card_forget(struct dev_card *card) {
 
         card->files = f->next;
         free(f);
+    }
+    if (card->slots && card->slots->taken == 0 && !card->waiting) {
+        free(card->slots);
+        card->slots = NULL;
     }
 }
 

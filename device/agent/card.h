@@ -32,7 +32,7 @@ void dev_card_put(struct dev_card *card, int result);
 int dev_card_read_file(struct dev_card *card, const struct iotsafe_ref *file, uint8_t **ret,
                        size_t *ret_len, struct dev_failure *why) TB_CHECKED;
 
-void dev_card_forget(struct dev_card *card);
+void dev_card_forget(struct dev_card *card); /* and what containers it has */
 
 /* Gives the logical channel back, for tasks; not while a handshake of anybody is under way, whose
  * ephemeral key would go with it. */

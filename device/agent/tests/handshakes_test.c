@@ -124,6 +124,31 @@ static void the_commands_of_full_offload_are_those_of_the_reference(void **state
     }
 }
 
+/* The card says no, and the server is to blame, not the card. */
+static void a_forged_certificate_does_not_pass_the_card(void **state) {
+    X509 *real = bed.server_cert;
+
+    (void)state;
+    for (unsigned v = 0; v < 3; v++) {
+        struct dev_tls_config cfg = sim_config(&card, versions[v], DEV_OFFLOAD_VERIFY);
+        struct sim_server server = {.versions = versions[v]};
+        struct run run;
+
+        bed.server_cert = X509_dup(real);
+        assert_true(X509_sign(bed.server_cert, bed.server_key, EVP_sha256()) > 0);
+        sim_card_arm(&card, SIM_NONE, 0);
+        run = connect_all(&cfg, &server, 1);
+        X509_free(bed.server_cert);
+        assert_true(run.result < 0);
+        assert_int_equal(card.verified, 1);
+        assert_int_equal(card.signed_, 0);
+        assert_int_equal(run.why.sw, 0);
+        if (!strstr(run.why.reason, "server's certificate: certificate signature failure"))
+            fail_msg("'%s'", run.why.reason);
+    }
+    bed.server_cert = real;
+}
+
 /* ---- pre-shared key ---- */
 
 static void psk_run(unsigned version, bool plain, bool ecdhe, unsigned offload, bool software,
@@ -305,6 +330,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_offload_is_done_by_the_card),
         cmocka_unit_test(the_commands_of_full_offload_are_those_of_the_reference),
+        cmocka_unit_test(a_forged_certificate_does_not_pass_the_card),
         cmocka_unit_test(a_secret_in_software_is_for_comparison),
         cmocka_unit_test(the_secret_stays_in_the_card),
         cmocka_unit_test(resumption_asks_the_card_once),
