@@ -1,5 +1,6 @@
 #include "api/device.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,7 @@ static bool make_room(struct hub_api_devices *d, enum hub_api_resource what, siz
         struct hub_api_device *old = d->oldest;
 
         drop(d, old, what);
+        assert(d->oldest != old);
         hub_api_device_tidy(d, old);
     }
     return d->bytes[what] + n <= max;
@@ -131,9 +133,8 @@ int hub_api_device_set(struct hub_api_devices *d, struct hub_api_device *dev,
 
 void hub_api_devices_done(struct hub_api_devices *d) {
     for (unsigned i = 0; i < HUB_API_BUCKETS; i++) {
-        while (d->bucket[i]) {
-            struct hub_api_device *dev = d->bucket[i];
-
+        for (struct hub_api_device *dev = d->bucket[i], *next; dev; dev = next) {
+            next = dev->next;
             dev->watches = NULL;
             drop(d, dev, HUB_API_COMMAND);
             drop(d, dev, HUB_API_STATE);

@@ -82,8 +82,18 @@ void hub_coap_forget(struct hub_coap_peer *p, const uint8_t *token, size_t n) {
 }
 
 void hub_coap_forget_all(struct hub_coap_peer *p) {
-    while (p->observers)
-        forget(p->observers);
+    for (struct hub_coap_observer *o = p->observers, *next; o; o = next) {
+        next = o->next;
+        forget(o);
+    }
+}
+
+static void look_at(struct hub_coap_observer *o, enum hub_api_resource what) {
+    struct hub_api *api = o->peer->coap->cfg.api;
+
+    hub_api_unwatch(api, &o->watch);
+    o->what = what;
+    hub_api_watch(api, o->peer->id.peer.cred.device, what, notify, o, &o->watch);
 }
 
 /* The session stays while somebody observes: libcoap would take it for idle. */
@@ -113,14 +123,12 @@ bool hub_coap_observe(struct hub_coap_peer *p, const struct hub_coap_ask *ask,
                       enum hub_api_resource what, uint32_t *ret_number) {
     struct hub_coap_observer *o = find(p, ask->token, ask->token_n);
 
-    if (o && o->what != what) { /* the token is used for something else now */
-        forget(o);
-        o = NULL;
-    }
     if (!o && p->observer_count >= HUB_COAP_OBSERVERS_MAX)
         return false;
     if (!o)
         o = observer_new(p, ask, what);
+    else if (o->what != what) /* the token is used for something else now */
+        look_at(o, what);
     o->ask = *ask;
     o->ask.block2_num = 0;
     *ret_number = o->number = (o->number + 1) % NUMBERS;

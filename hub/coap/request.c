@@ -171,9 +171,10 @@ static void call_gone(struct hub_coap_call *c) {
 }
 
 void hub_coap_drop_calls(struct hub_coap_peer *p) {
-    while (p->calls) {
-        hub_api_cancel(p->calls->api);
-        call_gone(p->calls);
+    for (struct hub_coap_call *c = p->calls, *next; c; c = next) {
+        next = c->next;
+        hub_api_cancel(c->api);
+        call_gone(c);
     }
 }
 
