@@ -178,13 +178,14 @@ enum silent_end { TIME_PASSES, CALLED_OFF, SERVER_CLOSES };
 
 /* The server's record behind the first `records` never comes. */
 static void fall_silent(unsigned version, unsigned records, enum silent_end end) {
-    struct silence s = {.ms = end == TIME_PASSES ? 40 : 20000,
-                        .cancel_ms = end == CALLED_OFF ? 40 : 0};
+    struct silence s = {.ms = end == TIME_PASSES ? 15 : 20000,
+                        .cancel_ms = end == CALLED_OFF ? 15 : 0};
 
     sim_init(&s.bed);
     sim_card_init(&s.card, &s.bed, "device", 1);
     s.server = (struct sim_server){.versions = version,
-                                   .connections = records > 0, /* else it does not even read */
+                                   .connections = 1,
+                                   .mute = records == 0,
                                    .records = records,
                                    .close = end == SERVER_CLOSES};
     sim_serve(&s.server, &s.bed);

@@ -45,6 +45,7 @@ struct sim_server {
     bool cookie; /* DTLS: HelloVerifyRequest first */
     const char *ciphers, *groups;
     unsigned records;  /* sent to the client, then … 0: all */
+    bool mute;         /* nothing is sent at all */
     bool drop_one;     /* … that one only is lost; else nothing more is sent … */
     bool close;        /* … and the connection is closed */
     unsigned timer_ms; /* DTLS: until a flight is sent again; 0: as OpenSSL likes it */

@@ -103,7 +103,7 @@ static unsigned timer_us(SSL *ssl, unsigned last) {
 }
 
 static void serve_one(struct sim_server *s, int fd) {
-    struct side c = {.s = s, .fd = fd, .ssl = SSL_new(s->ctx)};
+    struct side c = {.s = s, .fd = fd, .ssl = SSL_new(s->ctx), .stalled = s->mute};
     unsigned char buf[20000];
     ssize_t n;
 
