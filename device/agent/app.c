@@ -178,20 +178,6 @@ static void on_done(unsigned id, int status, json_t *reply, const char *why, voi
     dev_pending_free(p);
 }
 
-static void on_idle(bool failed, void *user) {
-    struct dev_app *app = user;
-    struct dev_device *d = app->device;
-
-    app->running = false;
-    if (!d->o.once)
-        return;
-    d->failed |= failed || app->once_failed || !app->once_done;
-    for (size_t i = 0; i < d->n_apps; i++)
-        if (d->apps[i].running)
-            return;
-    tb_loop_stop(d->loop, d->failed);
-}
-
 static bool alone(void *user) {
     const struct dev_app *app = user;
     const struct dev_device *d = app->device;
@@ -201,8 +187,6 @@ static bool alone(void *user) {
             return false;
     return true;
 }
-
-static const struct dev_session_ops session_ops = {on_event, on_up, on_done, on_idle, alone};
 
 /* ---- life ---- */
 
@@ -234,6 +218,55 @@ static int configure(struct dev_app *app, const struct dev_options *o, struct tb
     return r;
 }
 
+static void forget_options(struct dev_options *o) {
+    if (!o)
+        return;
+    tb_cli_done(&dev_cli, o);
+    free(o);
+}
+
+/* o is configured: the ones before are not needed any more. */
+static void use_options(struct dev_app *app, struct dev_options *o) {
+    if (app->o_changed)
+        forget_options(app->o);
+    app->o = o;
+    app->o_changed = true;
+}
+
+/* The session has ended for which the next options waited. */
+static void go_on(struct dev_app *app) {
+    struct dev_options *o = app->next;
+    struct tb_error e;
+    int r;
+
+    app->next = NULL;
+    r = configure(app, o, &e);
+    assert(r == 0); /* checked before */
+    use_options(app, o);
+    if (dev_app_start(app) < 0)
+        abort(); /* it is idle */
+}
+
+static void on_idle(bool failed, void *user) {
+    struct dev_app *app = user;
+    struct dev_device *d = app->device;
+
+    app->running = false;
+    if (app->next && d->closing == 0) {
+        go_on(app);
+        return;
+    }
+    if (!d->o.once)
+        return;
+    d->failed |= failed || app->once_failed || !app->once_done;
+    for (size_t i = 0; i < d->n_apps; i++)
+        if (d->apps[i].running)
+            return;
+    tb_loop_stop(d->loop, d->failed);
+}
+
+static const struct dev_session_ops session_ops = {on_event, on_up, on_done, on_idle, alone};
+
 int dev_app_init(struct dev_app *app, struct dev_device *device, const char *name,
                  struct dev_options *o, struct tb_error *e) {
     *app = (struct dev_app){.device = device, .name = name, .o = o};
@@ -241,30 +274,43 @@ int dev_app_init(struct dev_app *app, struct dev_device *device, const char *nam
     return configure(app, o, e);
 }
 
-static void drop_options(struct dev_app *app) {
-    if (!app->o_changed)
-        return;
-    tb_cli_done(&dev_cli, app->o);
-    free(app->o);
-}
-
 int dev_app_change(struct dev_app *app, struct dev_options *o, struct tb_error *e) {
-    int r = configure(app, o, e);
+    struct dev_session_config cfg;
+    int r;
 
+    if (!app->running || !dev_session_ending(app->session)) {
+        r = configure(app, o, e);
+        if (r == 0)
+            use_options(app, o);
+        return r;
+    }
+    r = dev_options_session(o, app->name, NULL, NULL, &cfg, e); /* so that nothing fails later */
     if (r < 0)
         return r;
-    drop_options(app);
-    app->o = o;
-    app->o_changed = true;
-    return 0;
+    forget_options(app->next);
+    app->next = o;
+    return 1;
 }
 
+/* Told to start while the old session still says good-bye: right after it. */
 int dev_app_start(struct dev_app *app) {
-    int r = dev_session_start(app->session);
+    int r;
 
+    if (app->running && dev_session_ending(app->session)) {
+        if (!app->next)
+            app->next = tb_cli_copy(&dev_cli, app->o, sizeof *app->o);
+        return 0;
+    }
+    r = dev_session_start(app->session);
     if (r == 0)
         app->running = true;
     return r;
+}
+
+void dev_app_stop(struct dev_app *app) {
+    forget_options(app->next);
+    app->next = NULL;
+    dev_session_stop(app->session);
 }
 
 void dev_app_done(struct dev_app *app) {
@@ -276,7 +322,9 @@ void dev_app_done(struct dev_app *app) {
             tb_ctl_reply(p->call, NULL, TB_ECLOSED, "the device ends");
         dev_pending_free(p);
     }
-    drop_options(app);
+    if (app->o_changed)
+        forget_options(app->o);
+    forget_options(app->next);
 }
 
 json_t *dev_app_counters(const struct dev_app *app) {

@@ -15,8 +15,9 @@ struct dev_device;
 struct dev_app {
     struct dev_device *device;
     const char *name;
-    struct dev_options *o; /* own, of device->sections, or after a change on the heap */
-    bool o_changed;        /* o is to be freed */
+    struct dev_options *o;    /* own, of device->sections, or after a change on the heap */
+    bool o_changed;           /* o is to be freed */
+    struct dev_options *next; /* from the next session on, when this one has ended; NULL: none */
     struct dev_session *session;
     struct dev_session_config cfg;
     struct dev_pending *pending;
@@ -45,7 +46,8 @@ int dev_app_init(struct dev_app *app, struct dev_device *device, const char *nam
  * while one is running. */
 int dev_app_change(struct dev_app *app, struct dev_options *o, struct tb_error *e) TB_CHECKED;
 int dev_app_start(struct dev_app *app) TB_CHECKED; /* TB_ESTATE when it runs already */
-void dev_app_done(struct dev_app *app);            /* its session is closed */
+void dev_app_stop(struct dev_app *app); /* in order; on its own it does not begin again */
+void dev_app_done(struct dev_app *app); /* its session is closed */
 
 /* Each asks the protocol; call (NULL: an option asked) is answered when it is done. Negative with
  * *e filled when it cannot be asked now. */

@@ -315,11 +315,6 @@ static void on_task_end(struct dev_task *t, void *arg) {
     (void)t;
     s->running = s->stopping = false;
     s->state = "idle";
-    if (s->again && !s->closing) {
-        s->again = false;
-        if (dev_session_start(s) == 0)
-            return;
-    }
     s->ops->on_idle(s->failed, s->user);
     if (s->closing)
         close_all(s);
@@ -363,11 +358,6 @@ int dev_session_configure(struct dev_session *s, const struct dev_session_config
 }
 
 int dev_session_start(struct dev_session *s) {
-    /* Told to start while the old session still says good-bye: right after it. */
-    if (s->running && s->stopping && !s->closing) {
-        s->again = true;
-        return 0;
-    }
     if (s->running || s->closing)
         return TB_ESTATE;
     s->running = true;
@@ -400,6 +390,10 @@ void dev_session_close(struct dev_session *s, void (*done)(void *user)) {
 }
 
 /* ---- what others want to know ---- */
+
+bool dev_session_ending(const struct dev_session *s) {
+    return s->running && s->stopping;
+}
 
 struct dev_protocol *dev_session_protocol(struct dev_session *s) {
     return s->protocol;

@@ -60,6 +60,7 @@ int dev_session_start(struct dev_session *s) TB_CHECKED;
  * within two seconds; no reconnection. on_idle follows. */
 void dev_session_stop(struct dev_session *s);
 
+bool dev_session_ending(const struct dev_session *s); /* told to stop, and not idle yet */
 struct dev_protocol *dev_session_protocol(struct dev_session *s);
 const char *dev_session_state(const struct dev_session *s); /* "idle", "card", … "up", "waiting" */
 /* New reference: sessions, failures, reconnects, card traffic. */

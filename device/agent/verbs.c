@@ -106,7 +106,7 @@ static int change_options(struct dev_app *app, json_t *request, struct tb_error 
         if (!is_option(key))
             continue;
         if (!o)
-            o = tb_cli_copy(&dev_cli, app->o, sizeof *o);
+            o = tb_cli_copy(&dev_cli, app->next ? app->next : app->o, sizeof *o);
         r = set_option(o, key, value, e);
         if (r < 0)
             break;
@@ -134,9 +134,9 @@ static int verb_connect(struct tb_ctl_call *call, const json_t *request, json_t 
     json_object_update(members, tb_unconst(request)); /* to be gone through */
     r = change_options(app, members, e);
     json_decref(members);
-    if (r == 0 && dev_app_start(app) < 0)
+    if (r == 0 && dev_app_start(app) < 0) /* 1: soon, by itself */
         r = tb_error_set(e, TB_ESTATE, NULL, 0, "already %s", dev_session_state(app->session));
-    return r;
+    return r < 0 ? r : 0;
 }
 
 static int verb_disconnect(struct tb_ctl_call *call, const json_t *request, json_t *reply,
@@ -147,7 +147,7 @@ static int verb_disconnect(struct tb_ctl_call *call, const json_t *request, json
     (void)reply;
     if (!app)
         return TB_ENOTFOUND;
-    dev_session_stop(app->session);
+    dev_app_stop(app);
     return 0;
 }
 
