@@ -58,6 +58,8 @@ struct openssl_channel {
 bool dev_openssl_use_psk(struct openssl_tls *t, const struct dev_tls_config *cfg);
 /* Names as OpenSSL has them, of TLS 1.3 and of before. */
 bool dev_openssl_ciphers(SSL_CTX *ctx, const char *names);
+/* Whether a suite is left that the versions, the credential and its exchange allow. */
+bool dev_openssl_has_suite(SSL_CTX *ctx, const struct dev_tls_config *cfg);
 
 int dev_openssl_open(struct dev_tls *t, struct dev_stream *stream, struct dev_channel **ret,
                      struct dev_failure *why);

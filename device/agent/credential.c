@@ -97,6 +97,28 @@ static int parse_psk(struct dev_credential *c, struct tb_error *e) {
     return r < 0 ? r : parse_source(c->cfg.psk_identity, &c->identity, "psk-identity", e);
 }
 
+/* What no attempt could ever do is said at once, not at each attempt. */
+static int check_together(const struct dev_credential *c, struct tb_error *e) {
+    if ((c->offload & DEV_OFFLOAD_DERIVE) && !(c->offload & DEV_OFFLOAD_ECDHE))
+        return tb_error_set(e, TB_EPARSE, NULL, 0,
+                            "--offload derive needs ecdhe: only a shared secret that the card made "
+                            "can stay there");
+    if (!c->cfg.psk)
+        return 0;
+    if (c->offload & DEV_OFFLOAD_VERIFY)
+        return tb_error_set(e, TB_EPARSE, NULL, 0,
+                            "--offload verify: with a pre-shared key there are no signatures to "
+                            "verify");
+    if ((c->offload & DEV_OFFLOAD_ECDHE) && !c->psk_ecdhe)
+        return tb_error_set(e, TB_EPARSE, NULL, 0,
+                            "--offload ecdhe: --psk-exchange plain has no key agreement");
+    if (c->stack == DEV_OPENSSL && !c->psk_ecdhe && (c->versions & DEV_TLS13))
+        return tb_error_set(e, TB_EPARSE, NULL, 0,
+                            "--psk-exchange plain: OpenSSL cannot offer TLS 1.3 psk_ke without "
+                            "psk_dhe_ke; --tls 1.2 or --stack mbedtls can");
+    return 0;
+}
+
 int dev_credential_init(struct dev_credential *c, const struct dev_credential_config *cfg,
                         struct tb_error *e) {
     int r;
@@ -107,15 +129,19 @@ int dev_credential_init(struct dev_credential *c, const struct dev_credential_co
         r = parse_versions(c, e);
     if (r == 0)
         r = parse_offload(c, e);
-    if (r == 0 && cfg->psk)
-        return parse_psk(c, e);
+    if (r == 0 && cfg->psk) {
+        r = parse_psk(c, e);
+        return r < 0 ? r : check_together(c, e);
+    }
     if (r == 0 && cfg->psk_identity)
         return tb_error_set(e, TB_EPARSE, NULL, 0, "--psk-identity needs --psk");
     if (r == 0)
         r = parse_source(cfg->ca, &c->ca, "ca", e);
     if (r == 0)
         r = parse_source(cfg->cert, &c->cert, "cert", e);
-    return r < 0 ? r : parse_source(cfg->key, &c->key, "key", e);
+    if (r == 0)
+        r = parse_source(cfg->key, &c->key, "key", e);
+    return r < 0 ? r : check_together(c, e);
 }
 
 /* ---- reading ---- */

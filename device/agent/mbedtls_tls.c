@@ -63,8 +63,28 @@ static int suite_by_name(const char *name, size_t n) {
     return mbedtls_ssl_get_ciphersuite_id(own);
 }
 
+static bool named(const char *name, const char *start) {
+    return strncmp(name, start, strlen(start)) == 0;
+}
+
+/* Mbed TLS says nothing about a list of which it can offer none: the server would. */
+static bool goes_with(int id, const struct dev_tls_config *cfg) {
+    const char *name = mbedtls_ssl_get_ciphersuite_name(id);
+
+    if (named(name, "TLS1-3-"))
+        return cfg->versions & DEV_TLS13;
+    if (!(cfg->versions & (DEV_TLS12 | DEV_DTLS12)))
+        return false;
+    if (named(name, "TLS-PSK-"))
+        return cfg->psk_identity && cfg->psk_plain;
+    if (named(name, "TLS-ECDHE-PSK-"))
+        return cfg->psk_identity && cfg->psk_ecdhe;
+    return !cfg->psk_identity;
+}
+
 static int set_suites(struct mbedtls_tls *t, const struct dev_tls_config *cfg,
                       struct dev_failure *why) {
+    bool has = !cfg->ciphers;
     int n = 0;
 
     if (!cfg->ciphers) {
@@ -85,8 +105,13 @@ static int set_suites(struct mbedtls_tls *t, const struct dev_tls_config *cfg,
             dev_fail(why, "tls: ciphers: Mbed TLS has no cipher suite %.*s", (int)len, at);
             return TB_EPARSE;
         }
+        has = has || (len && goes_with(id[0], cfg));
         n = add_suites(t, n, id);
         at += len + (at[len] != 0);
+    }
+    if (!has) {
+        dev_fail(why, "tls: ciphers: none of %s goes with the other options", cfg->ciphers);
+        return TB_EPARSE;
     }
     mbedtls_ssl_conf_ciphersuites(&t->conf, t->suites);
     return 0;

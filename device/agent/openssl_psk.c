@@ -89,3 +89,25 @@ bool dev_openssl_ciphers(SSL_CTX *ctx, const char *names) {
     return (!*new || SSL_CTX_set_ciphersuites(ctx, new) == 1) &&
            (!*old || SSL_CTX_set_cipher_list(ctx, old) == 1);
 }
+
+static bool goes_with(const SSL_CIPHER *suite, const struct dev_tls_config *cfg) {
+    const int kx = SSL_CIPHER_get_kx_nid(suite);
+
+    if (kx == NID_kx_any) /* of TLS 1.3 */
+        return true;
+    if (!cfg->psk_identity)
+        return SSL_CIPHER_get_auth_nid(suite) != NID_auth_psk;
+    return (kx == NID_kx_ecdhe_psk && cfg->psk_ecdhe) || (kx == NID_kx_psk && cfg->psk_plain);
+}
+
+bool dev_openssl_has_suite(SSL_CTX *ctx, const struct dev_tls_config *cfg) {
+    SSL *ssl = SSL_new(ctx);
+    STACK_OF(SSL_CIPHER) *suites = ssl ? SSL_get1_supported_ciphers(ssl) : NULL;
+    bool has = false;
+
+    for (int i = 0; i < sk_SSL_CIPHER_num(suites); i++)
+        has |= goes_with(sk_SSL_CIPHER_value(suites, i), cfg);
+    sk_SSL_CIPHER_free(suites);
+    SSL_free(ssl);
+    return has;
+}

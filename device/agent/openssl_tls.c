@@ -155,10 +155,10 @@ static bool set_credential(struct openssl_tls *t, const struct dev_tls_config *c
 
 static bool set_policy(struct openssl_tls *t, const struct dev_tls_config *cfg,
                        const char **ret_what) {
-    *ret_what = "ciphers";
+    *ret_what = "tls: ciphers";
     if (cfg->ciphers && !dev_openssl_ciphers(t->ctx, cfg->ciphers))
         return false;
-    *ret_what = "groups";
+    *ret_what = "tls: groups";
     return !(cfg->offload & DEV_OFFLOAD_ECDHE) || SSL_CTX_set1_groups_list(t->ctx, "P-256") == 1;
 }
 
@@ -250,6 +250,11 @@ int dev_tls_openssl(const struct dev_tls_config *cfg, struct dev_card_use *use,
         dev_openssl_explain(use, NULL, why, text);
         op_free(&t->tls);
         return TB_ECRYPTO;
+    }
+    if (cfg->ciphers && !dev_openssl_has_suite(t->ctx, cfg)) {
+        dev_fail(why, "tls: ciphers: none of %s goes with the other options", cfg->ciphers);
+        op_free(&t->tls);
+        return TB_EPARSE;
     }
     *ret = &t->tls;
     return 0;

@@ -686,14 +686,32 @@ class Files(tbtest.Case):
         two = tbtest.run("iot-device", "--config", self.write("again.conf", one.stdout), "--print-config")
         self.assertEqual(two.stdout, one.stdout)
 
+    def test_cipher_suites_that_cannot_be_offered(self):
+        secret = self.write("secret", "00112233445566778899aabbccddeeff")
+        psk = ["--psk", secret, "--psk-identity", "x"]
+        for args, name in ((["--stack", "openssl"], "ECDHE-ECDSA-AES128-GCM-SHA256"),
+                           (["--stack", "openssl", "--psk-exchange", "ecdhe"], "PSK-AES128-GCM-SHA256"),
+                           (["--stack", "mbedtls"], "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+                           (["--stack", "mbedtls"], "TLS_AES_128_GCM_SHA256"),
+                           (["--stack", "mbedtls", "--psk-exchange", "ecdhe"], "TLS_PSK_WITH_AES_128_GCM_SHA256")):
+            done = tbtest.run("iot-device", "--link", "vpcd:h:1", "--hub", "localhost:1", "--once", "--tls", "1.2", *psk, *args,
+                              "--ciphers", name)
+            self.assertEqual(done.returncode, 1, args)
+            self.assertIn("ciphers: none of %s goes with the other options" % name, done.stderr)
+
     def test_options_that_do_not_fit(self):
+        psk = ["--psk", "card:06", "--psk-identity", "x"]
         for args, text in ((["--hub", "https://h/path"], "a path belongs to a request"), (["--hub", "coap://h"], "always with TLS"),
                            (["--hub", "coaps://unix:/x"], "DTLS goes over UDP only"), (["--hub", "h:1", "--request", "GET x"], "not for MQTT"),
                            (["--hub", "h:1", "--mqtt", "4"], "3.1.1 or 5"), (["--hub", "h:1", "--psk-identity", "x"], "needs --psk"),
                            (["--hub", "h:1", "--psk", "card:06"], "--psk needs --psk-identity"),
                            (["--hub", "h:1", "--psk", "card:06", "--psk-identity", "x", "--psk-exchange", "dhe"], "plain, ecdhe or any"),
                            (["--hub", "h:1", "--offload", "sign"], "ecdhe, verify, random, derive"),
-                           (["--hub", "h:1", "--offload", "derive"], "only with --stack mbedtls"), (["--hub", "h:1", "--stack", "x"], "openssl or mbedtls"),
+                           (["--hub", "h:1", "--offload", "derive"], "only with --stack mbedtls"),
+                           (["--hub", "h:1", "--stack", "mbedtls", "--offload", "derive"], "needs ecdhe"),
+                           (["--hub", "h:1", *psk, "--offload", "verify"], "no signatures to verify"),
+                           (["--hub", "h:1", *psk, "--psk-exchange", "plain", "--offload", "ecdhe"], "no key agreement"),
+                           (["--hub", "h:1", *psk, "--psk-exchange", "plain"], "cannot offer TLS 1.3 psk_ke"), (["--hub", "h:1", "--stack", "x"], "openssl or mbedtls"),
                            (["--hub", "h:1", "--via", "http://p:1"], "socks5://"), (["--hub", "coaps://h", "--request", "GET"], "METHOD PATH"),
                            (["--hub", "coaps://h", "--request", "GET " + "x" * 300], "segments of 1 to 255"),
                            (["--hub", "https://h", "--request", "GET a b"], "visible ASCII"),
