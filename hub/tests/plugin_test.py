@@ -6,6 +6,7 @@ import select
 import shutil
 import ssl
 import subprocess
+import cardbed
 import tbtest
 from coaptest import PSK_ID, SECRET
 from hubtest import ICCID, HubCase, Mqtt, connect
@@ -194,6 +195,27 @@ class Plugin(PluginCase):
         self.assertEqual(self.mqtt(client_id="n")[1], 0)
         self.process.terminate()
         self.assertEqual(self.process.wait(tbtest.WAIT), 0)
+
+
+class Device(PluginCase):
+    """iot-device with the keys in a card."""
+
+    def test_it_makes_no_difference_to_the_device(self):
+        iccid, record = "8988211000000000011", self.path("card.json")
+        done = tbtest.run("sim-card", "personalise", "--store", self.path("card.db"), "--issuer-cert", self.ca, "--issuer-key",
+                          self.ca.replace(".crt", ".key"), "--server-ca", self.ca, "--iccid", iccid, "--out", record,
+                          "--export-secrets", cardbed.PROFILE)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.cli("import", record)
+        self.start("sim-card", "--store", self.path("card.db"), "--listen", self.socket("vpcd"))
+        for at, args in ((self.certs, []), (self.psks, ["--psk", "card:06", "--psk-identity", iccid])):
+            device = self.start("iot-device", "--link", "vpcd:" + self.socket("vpcd"), "--hub", "mqtts://" + at, "--server-name",
+                                "localhost", "--ctl", self.socket("device"), "--no-connect", *args)
+            with device.ctl().subscribe() as ctl:
+                ctl.ok("connect")
+                ctl.expect("session")
+                ctl.ok("publish", topic="devices/%s/telemetry" % iccid, payload="21.5", qos=1)
+            device.stop()
 
 
 class Options(HubCase):
