@@ -55,6 +55,14 @@ class Accepted(CoapCase):
         self.assertIn("alert number 70", self.s_client(at, *self.cert_options(), "-tls1_3", dtls=False))
         self.events.expect("refused", listener="pinned", reason="protocol", alert=70)
 
+    def test_versions_over_tcp_with_a_pre_shared_key(self):
+        hub = self.coap_hub()
+        for version in ("1.2", "1.3"):
+            self.s_client(hub.ready["coaps_psk_tcp"], "-psk_identity", PSK_ID, "-psk", SECRET.encode().hex(),
+                          "-tls" + version.replace(".", "_"), dtls=False)
+            seen = self.events.expect("session", listener="coaps-psk", kind="psk", protocol="coap")
+            self.assertEqual((seen["version"], seen["identity"]), ("TLSv" + version, "psk:" + PSK_ID))
+
     def test_dtls_1_3_is_not_promised(self):
         done = tbtest.run("iot-hub", "--state", self.state, "--mqtts", "127.0.0.1:0", "--coaps", "127.0.0.1:0,tls=1.3")
         self.assertEqual(done.returncode, 2)
@@ -73,6 +81,13 @@ class Accepted(CoapCase):
             self.assertEqual(whoami(s.ask(GET, "whoami"))["device"], ICCID)
             self.assertEqual(s.ask(GET, "command", b"", (OBSERVE, 0)).number(OBSERVE), 1)
         self.device(hub)
+        dtls.ask(PUT, "state", b"by CoAP", (CONTENT_FORMAT, 0))
+        url = "https://localhost:%s/state" % hub.ready["https"].split(":")[1]
+        done = subprocess.run(["curl", "-s", "--cacert", self.ca, "--cert", self.red[0], "--key", self.red[1], url],
+                              capture_output=True, timeout=tbtest.WAIT)
+        self.assertEqual(done.stdout, b"by CoAP")
+        self.events.expect("session", protocol="http")
+        self.events.expect("closed", device=ICCID)
         self.assertEqual(sorted(x["protocol"] for x in hub.ask("sessions")["sessions"]), ["coap"] * 3 + ["mqtt"])
         self.assertEqual(hub.stop(), 0)
         for _ in range(3):
