@@ -219,8 +219,12 @@ static void on_tick(void *arg) {
         tb_deadline_start(&c->tick, TICK_MS);
 }
 
+/* What is to be done at once, but not from within libcoap, is done after its event, or in a turn of
+ * the loop of its own. */
 void hub_coap_arm(struct hub_coap *c) {
-    if (!uv_is_active((uv_handle_t *)&c->tick.timer))
+    const bool urgent = !c->driving && (c->doomed > 0 || c->knocks > 0);
+
+    if (urgent || !uv_is_active((uv_handle_t *)&c->tick.timer))
         tb_deadline_start(&c->tick, c->driving ? TICK_MS : 0);
     else if (!c->driving)
         rearm(c);

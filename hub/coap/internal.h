@@ -62,6 +62,7 @@ struct hub_coap_peer {
     /* Somebody at its address has begun a new handshake: the device after a restart, or another. */
     uint64_t knocked_ns; /* 0: nobody, or it has been heard of since */
     bool ask_if_alive;
+    unsigned unheard;   /* notifications over TCP since something came from it */
     const char *reason; /* why it ends; NULL: not known yet */
     char identity[HUB_IDENTITY_TEXT];
     struct hub_coap_upload upload;
@@ -77,10 +78,13 @@ void hub_coap_hook(struct hub_coap *c, SSL_CTX *ctx);
 int hub_coap_on_event(coap_session_t *session, const coap_event_t event);
 /* Closed as soon as libcoap does not stand on it any more. The first reason stays. */
 void hub_coap_doom(struct hub_coap_peer *p, const char *reason);
+/* Sends a ping as soon as that is possible. */
+void hub_coap_ask_if_alive(struct hub_coap_peer *p);
 void hub_coap_reap(struct hub_coap *c);
 /* Something that only its keys can have made has arrived. */
 static inline void hub_coap_heard(struct hub_coap_peer *p) {
     p->knocked_ns = 0;
+    p->unheard = 0;
 }
 void hub_coap_end(struct hub_coap_peer *p, const char *reason); /* not from within libcoap */
 /* Handshakes that take too long. */

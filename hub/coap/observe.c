@@ -8,7 +8,13 @@
 #include "coap/internal.h"
 #include "tb/log.h"
 
-enum { BURST = 16, REFILL_MS = 1000, NUMBERS = 1 << 24 };
+enum {
+    BURST = 16,
+    REFILL_MS = 1000,
+    NUMBERS = 1 << 24,
+    PING_AFTER = 32, /* notifications over TCP that nothing has answered */
+    GONE_AFTER = 64,
+};
 
 struct hub_coap_observer {
     struct hub_coap_observer *next, **link;
@@ -46,20 +52,33 @@ static bool may_go(struct hub_coap_observer *o) {
     return true;
 }
 
+/* Over TCP nothing acknowledges a notification, and libcoap queues what a peer that has stopped
+ * reading does not take: it is asked (RFC 8323 5.4), and given up. */
+static void count_unheard(struct hub_coap_peer *p) {
+    if (!COAP_PROTO_RELIABLE(coap_session_get_proto(p->session)))
+        return;
+    p->unheard++;
+    if (p->unheard >= GONE_AFTER)
+        hub_coap_doom(p, "timeout");
+    else if (p->unheard == PING_AFTER)
+        hub_coap_ask_if_alive(p);
+}
+
 /* Something that cannot be answered with success ends the observation (4.2). Sending may be the end
  * of the session, so it is the last thing. */
 static void notify(const struct hub_api_answer *a, void *arg) {
     struct hub_coap_observer *o = arg;
     struct hub_coap_peer *p = o->peer;
     const struct hub_coap_ask ask = o->ask;
-
     if (a->status >= 300) {
         forget(o);
         hub_coap_send(p, &ask, true, a, -1);
     } else if (may_go(o)) {
         o->behind = false;
         o->number = (o->number + 1) % NUMBERS;
-        hub_coap_send(p, &ask, true, a, o->number);
+        count_unheard(p);
+        if (!p->reason) /* else it is about to go */
+            hub_coap_send(p, &ask, true, a, o->number);
     } else {
         o->behind = true;
         hub_coap_arm(p->coap);

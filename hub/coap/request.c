@@ -332,6 +332,14 @@ static void on_nack(coap_session_t *session, const coap_pdu_t *sent, const coap_
         hub_coap_doom(p, "timeout");
 }
 
+static void on_pong(coap_session_t *session, const coap_pdu_t *pong, const coap_mid_t mid) {
+    struct hub_coap_peer *p = coap_session_get_app_data(session);
+
+    (void)pong, (void)mid;
+    if (p)
+        hub_coap_heard(p);
+}
+
 /* The resource for unknown ones gets them all. One is looked for before it. */
 void hub_coap_serve(coap_context_t *ctx) {
     coap_str_const_t *core = coap_make_str_const(".well-known/core");
@@ -345,4 +353,5 @@ void hub_coap_serve(coap_context_t *ctx) {
         coap_add_resource(ctx, all[i]);
     }
     coap_register_nack_handler(ctx, on_nack);
+    coap_register_pong_handler(ctx, on_pong);
 }

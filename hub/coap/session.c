@@ -125,6 +125,12 @@ static struct hub_coap_peer *peer_of(struct hub_coap *c, SSL *ssl) {
     return p;
 }
 
+void hub_coap_ask_if_alive(struct hub_coap_peer *p) {
+    p->coap->knocks += !p->ask_if_alive;
+    p->ask_if_alive = true;
+    hub_coap_arm(p->coap);
+}
+
 /* A ClientHello at the address of a session that is open. libcoap gives it to the session's SSL,
  * which drops it, so a device that has restarted would be shut out while the session lasts. RFC
  * 6347, 4.2.8: the old one must not go because somebody says so. It is asked whether it is still
@@ -135,21 +141,23 @@ static void knock(struct hub_coap_peer *p) {
 
     if (p->knocked_ns == 0) {
         p->knocked_ns = now;
-        p->ask_if_alive = true;
-        p->coap->knocks++;
+        hub_coap_ask_if_alive(p);
     } else if (now - p->knocked_ns > PATIENCE_NS) {
         hub_coap_doom(p, "replaced");
     }
 }
 
-static void ask_if_alive(struct hub_coap_peer *p) {
+/* Answered by RST (RFC 7252 4.3), or pong (RFC 8323 5.4). */
+static void send_ping(struct hub_coap_peer *p) {
+    const bool tcp = COAP_PROTO_RELIABLE(coap_session_get_proto(p->session));
     coap_pdu_t *ping =
-        coap_pdu_init(COAP_MESSAGE_CON, COAP_EMPTY_CODE, coap_new_message_id(p->session), 0);
+        tcp ? coap_pdu_init(COAP_MESSAGE_CON, (coap_pdu_code_t)COAP_SIGNALING_CODE_PING, 0, 0)
+            : coap_pdu_init(COAP_MESSAGE_CON, COAP_EMPTY_CODE, coap_new_message_id(p->session), 0);
 
     p->ask_if_alive = false;
     p->coap->knocks--;
     if (ping)
-        coap_send(p->session, ping); /* the answer is RST (RFC 7252 4.3) */
+        coap_send(p->session, ping);
 }
 
 static void on_message(int sent, int version, int type, const void *data, size_t n, SSL *ssl,
@@ -258,7 +266,7 @@ static void ask_who_was_knocked_at(struct hub_coap *c) {
 
         while (!p->ask_if_alive)
             p = p->next;
-        ask_if_alive(p);
+        send_ping(p);
     }
 }
 

@@ -458,6 +458,20 @@ class Observe(CoapCase):
         self.assertEqual(seen[:16], [str(n).encode() for n in range(16)])
         self.assertLess(len(seen), 20)
 
+    def test_who_takes_nothing_over_tcp_is_given_up(self):
+        hub = self.coap_hub()
+        deaf, awake = self.tcp(hub), self.tcp(hub)
+        for s in (deaf, awake):
+            for n in range(8):
+                self.observe(s, token=bytes([n]))
+        for n in range(9):  # 72 notifications for each of them
+            self.events.ok("publish", device=ICCID, payload=str(n))
+            for token in range(8):
+                self.assertEqual(awake.answer(bytes([token])).payload, str(n).encode())
+        self.events.expect("closed", device=ICCID, reason="timeout")
+        self.assertTrue(deaf.ended())
+        self.assertEqual(awake.ask(GET, "whoami").code, "2.05")
+
     def test_observers_of_a_session_are_bounded(self):
         s = self.dtls(self.coap_hub())
         for n in range(8):

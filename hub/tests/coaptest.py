@@ -164,6 +164,14 @@ class TcpCoap(Coap):
         return out
 
     def receive(self):
+        while True:
+            m = self.message()
+            if m.code != "7.02":
+                return m
+            self.send(0xE3, m.token, [])  # pong
+
+    def message(self):
+        """As it comes."""
         first = self._take(1)[0]
         n = first >> 4
         n = n if n < 13 else 13 + self._take(1)[0] if n == 13 else 269 + struct.unpack(">H", self._take(2))[0]
