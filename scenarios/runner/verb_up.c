@@ -79,15 +79,17 @@ int scn_verb_up(int argc, char **argv) {
     struct tb_error e = {0};
     json_t *settings, *parameters = json_object();
 
-    scn_options_parse(argc, argv, "ojp", "",
-                      "Starts a hub, a factory-made card behind a modem and an idle device, prints "
-                      "where everything is, and runs until Ctrl-C.\v"
-                      "With --json one line is printed once everything is ready: at.pty, at.tcp, "
-                      "at.unix, vpcd, ctl.*, hub.*, openssl_conf, openssl_offload_conf, key_ref, "
-                      "client_cert, ca, device_id, run_dir. Unmodified OpenSSL programs use the "
-                      "card's key with OPENSSL_CONF=<openssl_conf> and key_ref as "
-                      "their key file.",
-                      &o);
+    scn_options_parse(
+        argc, argv, "ojp", "",
+        "Starts a hub, a factory-made card behind a modem and an idle device, prints "
+        "where everything is, and runs until Ctrl-C.\v"
+        "With --json one line is printed once everything is ready: at.pty, at.tcp, "
+        "at.unix, vpcd, ctl.*, hub.*, openssl_conf, openssl_offload_conf, key_ref, "
+        "client_cert, ca, psk_identity, psk_handle, device_id, run_dir (in it bed.env, the "
+        "same for a shell). Unmodified OpenSSL programs use the card's key with "
+        "OPENSSL_CONF=<openssl_conf> and key_ref as "
+        "their key file.",
+        &o);
     if (o.n_files) {
         fprintf(stderr, "testbed: up takes no arguments\n");
         return 2;
