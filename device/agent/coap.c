@@ -250,8 +250,10 @@ static void end(struct dev_protocol *p) {
 
     c->task = NULL;
     c->up = false;
-    if (c->session)
+    if (c->session) {
+        coap_session_set_app_data(c->session, NULL); /* what ends now is not the hub's doing */
         coap_session_release(c->session);
+    }
     c->session = NULL;
     uv_poll_stop(&c->poll);
     uv_timer_stop(&c->timer);

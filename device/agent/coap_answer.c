@@ -158,11 +158,11 @@ static void on_nack(coap_session_t *session, const coap_pdu_t *sent,
     (void)mid;
     if (!c)
         return;
-    if (reason == COAP_NACK_TOO_MANY_RETRIES) {
+    if (reason != COAP_NACK_RST) {
         snprintf(text, sizeof text, "coap: no answer from the hub after %u retransmission(s)",
                  c->cfg.max_retransmit);
         dev_coap_dead(c, text);
-    } else if (reason == COAP_NACK_RST && x) {
+    } else if (x) {
         dev_coap_fail(c, x, TB_EPROTO, "the hub rejected the message (RST)");
     }
 }

@@ -234,6 +234,19 @@ class Coap(Bed):
         ctl.expect("session")
         self.assertEqual(ctl.ok("request", path="time")["code"], "2.05")
 
+    def test_hub_that_is_asked_whether_it_is_there(self):
+        server = CoapServer(self, self.bed.ca)
+        _, ctl = self.device(server.hub, "--ack-timeout", "1000", "--max-retransmit", "1", "--coap-ping", "1")
+        ctl.expect("session")
+        try:  # a hub that answers keeps its session
+            self.fail(ctl.message(timeout=3))
+        except TimeoutError:
+            pass
+        os.kill(server.process.pid, signal.SIGSTOP)
+        self.assertIn("no answer from the hub", ctl.expect("disconnected")["reason"])
+        os.kill(server.process.pid, signal.SIGCONT)
+        ctl.expect("session")
+
     def test_end_of_an_observation(self):
         server = CoapServer(self, self.bed.ca)
         _, ctl = self.device(server.hub, "--observe", "time")
