@@ -71,6 +71,8 @@ class UseTheSim(tbtest.Case):
         if os.environ.get("TB_PRELOAD"):
             env.update(LD_PRELOAD=os.environ["TB_PRELOAD"], ASAN_OPTIONS="detect_leaks=0")
         stop = "trap 'kill $(cat nginx.pid 2>/dev/null) 2>/dev/null || true' EXIT\n"  # when curl failed
+        if os.environ.get("TB_PRELOAD"):  # our own program has a sanitizer of its own
+            stop += "iotsafe-keyref() { env -u LD_PRELOAD iotsafe-keyref \"$@\"; }\n"
         script = ". %s/bed.env\n%s%s%s" % (self.run_dir, "OPENSSL_CONF=$OFFLOAD_CONF\n" if offload else "", stop, code)
         before = self.counters()
         folder = tempfile.mkdtemp(dir=self.dir)

@@ -109,6 +109,8 @@ class Several(Bed):
             text += "[%s]\nhub = %s\n%s" % (name, url, options)
         self.card.ask("latency", profile="se-fast")
         ctl = self.device("--config", self.write("apps.conf", text), "--no-connect")
+        hub = self.hub.daemon.ctl().subscribe()
+        self.addCleanup(hub.close)
         for name in ("one", "two", "three", "four"):
             ctl.ok("connect", app=name)
         sessions = {}
@@ -117,7 +119,7 @@ class Several(Bed):
             sessions[session["app"]] = (session["credential"], session["protocol"], session["stack"])
         self.assertEqual(sessions, {"one": ("certificate", "mqtt", "openssl"), "two": ("certificate", "http", "mbedtls"),
                                     "three": ("psk", "coap", "openssl"), "four": ("psk", "coap", "mbedtls")})
-        seen = {(e["identity"], e["fingerprint"]) for e in self.hub.events("session")}
+        seen = {(e["identity"], e["fingerprint"]) for e in (hub.expect("session") for _ in sessions)}
         self.assertEqual(len(seen), 4, seen)
         self.assertEqual({identity for identity, _ in seen}, {"x509:" + ICCID, "psk:" + ICCID, "psk:" + ICCID + "-2"})
         counters = self.card.ask("counters")
