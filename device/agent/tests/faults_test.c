@@ -129,6 +129,12 @@ struct silence {
     struct dev_card_use use;
 };
 
+static void on_timer(uv_timer_t *timer) {
+    struct silence *s = timer->data;
+
+    dev_task_cancel(s->task);
+}
+
 static int shake(struct silence *s, uint64_t until) {
     const bool datagrams = strncmp(s->server.at, "udp:", 4) == 0;
     struct dev_task *t = dev_task_current();
@@ -140,6 +146,8 @@ static int shake(struct silence *s, uint64_t until) {
 
     assert_int_equal(r, 0);
     assert_int_equal(dev_channel_open(s->tls, stream, &ch, &s->why), 0);
+    if (s->cancel_ms)
+        uv_timer_start(&s->timer, on_timer, s->cancel_ms, 0);
     r = ch->ops->handshake(ch, until, &s->why);
     if (r == 0) { /* a TLS 1.3 client learns of a server that went only later */
         do {
@@ -153,12 +161,6 @@ static int shake(struct silence *s, uint64_t until) {
     return r;
 }
 
-static void on_timer(uv_timer_t *timer) {
-    struct silence *s = timer->data;
-
-    dev_task_cancel(s->task);
-}
-
 static void hear_nothing_more(struct dev_task *t, void *arg) {
     struct silence *s = arg;
     const struct dev_tls_config cfg = sim_config(&s->card, s->server.versions, FULL);
@@ -166,8 +168,6 @@ static void hear_nothing_more(struct dev_task *t, void *arg) {
     s->task = t;
     uv_timer_init(t->loop, &s->timer);
     s->timer.data = s;
-    if (s->cancel_ms)
-        uv_timer_start(&s->timer, on_timer, s->cancel_ms, 0);
     assert_int_equal(dev_tls_new(&cfg, &s->tls, &s->why), 0);
     s->result = shake(s, dev_after(s->ms));
     uv_close((uv_handle_t *)&s->timer, NULL);
