@@ -461,6 +461,34 @@ static int verb_publish(struct tb_ctl_call *call, const json_t *request, json_t 
     return TB_CTL_LATER;
 }
 
+/* What the device API has as /state, from the other side. */
+static int verb_document(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                         struct tb_error *e, void *user) {
+    struct hub *h = user;
+    const char *device = text_member(request, "device"),
+               *type = text_member(request, "content_type");
+    const json_t *payload = json_object_get(request, "payload");
+    struct hub_api_answer a;
+
+    (void)call;
+    if (running(h, e) < 0)
+        return TB_ESTATE;
+    if (!device || !hub_device_id_ok(device) || (payload && !json_is_string(payload)))
+        return wanted(e, "\"device\" is wanted, and \"payload\" (text) to change it");
+    if (payload &&
+        hub_api_set_state(h->api, device, type ? type : "text/plain",
+                          tb_span(json_string_value(payload), json_string_length(payload))) < 0)
+        return tb_error_set(e, TB_ERANGE, NULL, 0, "above 64 KiB, or no room for more");
+    if (!hub_api_state(h->api, device, &a))
+        return tb_error_set(e, TB_ENOTFOUND, NULL, 0, "there is none of %s", device);
+    json_object_set_new(reply, "content_type", json_string(a.content_type));
+    json_object_set_new(reply, "bytes", json_integer((json_int_t)a.body.n));
+    if (tb_mqtt_utf8_ok(a.body))
+        json_object_set_new(reply, "payload",
+                            json_stringn_nocheck((const char *)a.body.p, a.body.n));
+    return 0;
+}
+
 static int verb_reload(struct tb_ctl_call *call, const json_t *request, json_t *reply,
                        struct tb_error *e, void *user) {
     (void)call, (void)request;
@@ -504,6 +532,8 @@ const struct tb_ctl_verb hub_verbs[] = {
     {"sessions", "who is connected", verb_sessions},
     {"publish", "device or topic, payload, [retain]: to a device; says whether somebody subscribes",
      verb_publish},
+    {"document", "device, [payload, content_type]: what the device API keeps as its /state",
+     verb_document},
     {"reload", "look at registry and CAs again now", verb_reload},
     {"clock", "offset_ms: move this program's clock", verb_clock},
     {NULL, NULL, NULL},

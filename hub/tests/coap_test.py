@@ -446,6 +446,20 @@ class Observe(CoapCase):
         m = s.answer(b"c")
         self.assertEqual((m.code, m.number(OBSERVE)), ("4.04", None))
 
+    def test_the_hubs_operator_and_the_device_share_a_document(self):
+        hub = self.coap_hub()
+        s = self.dtls(hub)
+        self.assertFalse(self.events.request("document", device=ICCID)["ok"])
+        s.ask(PUT, "state", b"{}", (CONTENT_FORMAT, 50))
+        seen = self.events.ok("document", device=ICCID)
+        self.assertEqual((seen["payload"], seen["content_type"], seen["bytes"]), ("{}", "application/json", 2))
+        self.observe(s, "state")
+        self.events.ok("document", device=ICCID, payload="interval = 60")
+        m = s.answer(b"o")
+        self.assertEqual((m.payload, m.number(CONTENT_FORMAT)), (b"interval = 60", 0))
+        for wrong in ({}, {"device": "a/b"}, {"device": ICCID, "payload": 1}):
+            self.assertFalse(self.events.request("document", **wrong)["ok"])
+
     def test_bursts_are_overtaken_but_the_last_arrives(self):
         hub = self.coap_hub()
         s = self.tcp(hub)
