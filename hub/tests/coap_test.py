@@ -486,6 +486,19 @@ class Observe(CoapCase):
         self.assertTrue(deaf.ended())
         self.assertEqual(awake.ask(GET, "whoami").code, "2.05")
 
+    def test_many_sessions_of_every_kind_and_an_orderly_end(self):
+        hub = self.coap_hub()
+        all_of_them = [make(hub) for _ in range(12) for make in (self.dtls, self.dtls_psk, self.tcp)]
+        for s in all_of_them:
+            self.observe(s)
+        for n in range(10):
+            self.events.ok("publish", device=ICCID, payload=str(n))
+        for s in all_of_them:
+            self.assertEqual([s.answer(b"o").payload for _ in range(10)], [str(n).encode() for n in range(10)])
+        self.events.ok("revoke", device=PSK_ID)
+        self.assertEqual(hub.ask("state")["sessions"], 24)
+        self.assertEqual(hub.stop(), 0)
+
     def test_observers_of_a_session_are_bounded(self):
         s = self.dtls(self.coap_hub())
         for n in range(8):
