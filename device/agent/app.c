@@ -233,16 +233,19 @@ static void use_options(struct dev_app *app, struct dev_options *o) {
     app->o_changed = true;
 }
 
-/* The session has ended for which the next options waited. */
+/* The session has ended for which the next one waited. */
 static void go_on(struct dev_app *app) {
     struct dev_options *o = app->next;
     struct tb_error e;
     int r;
 
+    app->again = false;
     app->next = NULL;
-    r = configure(app, o, &e);
-    assert(r == 0); /* checked before */
-    use_options(app, o);
+    if (o) {
+        r = configure(app, o, &e);
+        assert(r == 0); /* checked before */
+        use_options(app, o);
+    }
     if (dev_app_start(app) < 0)
         abort(); /* it is idle */
 }
@@ -252,7 +255,7 @@ static void on_idle(bool failed, void *user) {
     struct dev_device *d = app->device;
 
     app->running = false;
-    if (app->next && d->closing == 0) {
+    if (app->again && d->closing == 0) {
         go_on(app);
         return;
     }
@@ -289,6 +292,7 @@ int dev_app_change(struct dev_app *app, struct dev_options *o, struct tb_error *
         return r;
     forget_options(app->next);
     app->next = o;
+    app->again = true;
     return 1;
 }
 
@@ -297,8 +301,7 @@ int dev_app_start(struct dev_app *app) {
     int r;
 
     if (app->running && dev_session_ending(app->session)) {
-        if (!app->next)
-            app->next = tb_cli_copy(&dev_cli, app->o, sizeof *app->o);
+        app->again = true;
         return 0;
     }
     r = dev_session_start(app->session);
@@ -310,6 +313,7 @@ int dev_app_start(struct dev_app *app) {
 void dev_app_stop(struct dev_app *app) {
     forget_options(app->next);
     app->next = NULL;
+    app->again = false;
     dev_session_stop(app->session);
 }
 

@@ -17,7 +17,8 @@ struct dev_app {
     const char *name;
     struct dev_options *o;    /* own, of device->sections, or after a change on the heap */
     bool o_changed;           /* o is to be freed */
-    struct dev_options *next; /* from the next session on, when this one has ended; NULL: none */
+    bool again;               /* another session is to begin when this one has ended … */
+    struct dev_options *next; /* … with these options, NULL: as they are */
     struct dev_session *session;
     struct dev_session_config cfg;
     struct dev_pending *pending;

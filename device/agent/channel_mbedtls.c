@@ -342,6 +342,10 @@ static int op_write(struct dev_channel *ch, const void *p, size_t n, struct dev_
     while (n > 0) {
         int r = mbedtls_ssl_write(&c->ssl, at, n);
 
+        if (r == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) { /* read before, handled now */
+            keep_session(c);
+            continue;
+        }
         if (r < 0)
             return explain(c, why, "connection", r);
         at += r;

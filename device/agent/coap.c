@@ -160,6 +160,8 @@ static int from_hub(struct dev_coap_protocol *c, struct dev_channel *ch, struct 
         dev_fail(why, "hub closed the connection");
     if (r < 0)
         return r;
+    if (!c->cfg.datagrams)
+        dev_stream_ack_now(ch->stream);
     r = dev_local_write(c->local, block, (size_t)r);
     if (r < 0)
         dev_fail(why, "coap: %s", tb_strerror(r));
@@ -180,6 +182,7 @@ static int to_hub(struct dev_coap_protocol *c, struct dev_channel *ch, struct de
     if (r < 0)
         return dev_channel_last_words(ch, r, why);
     dev_local_eat(c->local);
+    dev_local_ack_now(c->local);
     return 1;
 }
 

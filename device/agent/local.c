@@ -181,6 +181,11 @@ bool dev_local_ended(const struct dev_local *l) {
     return l->stream && dev_stream_status(l->stream) < 0 && dev_stream_data(l->stream).n == 0;
 }
 
+void dev_local_ack_now(struct dev_local *l) {
+    if (l->stream)
+        dev_stream_ack_now(l->stream);
+}
+
 void dev_local_finish(struct dev_local *l) {
     dev_stream_close(l->stream);
     l->stream = NULL;

@@ -25,6 +25,7 @@ int dev_local_write(struct dev_local *l, const void *p, size_t n) TB_CHECKED;
 bool dev_local_full(const struct dev_local *l);
 bool dev_local_ended(const struct dev_local *l); /* TCP: the library has closed */
 
+void dev_local_ack_now(struct dev_local *l); /* dev_stream_ack_now() */
 /* TCP: nothing more comes; what was written arrives. */
 void dev_local_finish(struct dev_local *l);
 void dev_local_close(struct dev_local *l); /* NULL is a no-op */

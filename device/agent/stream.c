@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -361,6 +363,14 @@ uint16_t dev_stream_peer_port(const struct dev_stream *s) {
     if (a.ss_family == AF_INET)
         return ntohs(((struct sockaddr_in *)&a)->sin_port);
     return a.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&a)->sin6_port) : 0;
+}
+
+void dev_stream_ack_now(struct dev_stream *s) {
+    const struct bytes *b = (const struct bytes *)s;
+    const int yes = 1;
+
+    if (s->kind == &bytes_kind && b->conn)
+        (void)setsockopt(tb_conn_fd(b->conn), IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
 }
 
 /* ---- use ---- */

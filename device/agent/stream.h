@@ -44,6 +44,10 @@ int dev_stream_accept(struct tb_listener *l, struct dev_stream **ret) TB_CHECKED
 /* The TCP port of the other side of an accepted connection, 0 when there is none. */
 uint16_t dev_stream_peer_port(const struct dev_stream *s);
 
+/* TCP: what has arrived is acknowledged now, not with the next answer: for peers that have left
+ * Nagle's algorithm on, as libcoap does. No-op for others. */
+void dev_stream_ack_now(struct dev_stream *s);
+
 /* The task to be woken by everything that happens to s; NULL: none. */
 void dev_stream_owner(struct dev_stream *s, struct dev_task *t);
 

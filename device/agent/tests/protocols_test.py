@@ -592,16 +592,22 @@ class Hub(HubBed):
             pass
 
     def test_resumption(self):
-        _, ctl = self.device("--hub", self.hub.url("mqtt"), "--server-name", "localhost", "--resume", "--reconnect-min", "50")
-        self.assertFalse(ctl.expect("session")["resumed"])
-        ctl.ok("publish", topic="devices/%s/t" % self.ICCID, payload="1")
-        ctl.ok("disconnect")
-        ctl.expect("disconnected")
-        while ctl.ok("state")["state"] != "idle":
-            pass
-        ctl.ok("connect")
-        self.assertTrue(ctl.expect("session")["resumed"])
-        self.assertEqual(self.card.ask("counters")["sign"], 1)
+        """A second session without the card, in every protocol and with both stacks."""
+        _, ctl = self.device("--hub", self.hub.url("mqtt"), "--server-name", "localhost", "--resume", "--no-connect")
+        signed = 0
+        for stack in ("openssl", "mbedtls"):
+            for hub in (self.hub.url("mqtt"), self.hub.url("coap"), self.hub.url("coap", tcp=True), self.hub.url("http")):
+                for tls in ("1.2",) if hub == self.hub.url("coap") else ("1.2", "1.3"):
+                    for again in (False, True):
+                        ctl.ok("connect", **({} if again else {"hub": hub, "tls": tls, "stack": stack}))
+                        session = ctl.expect("session")
+                        self.assertEqual(session["resumed"], again, session)
+                        if session["protocol"] != "mqtt":  # tickets of TLS 1.3 come with or before the answer
+                            ctl.ok("request", path="whoami")
+                        ctl.ok("disconnect")
+                        ctl.expect("disconnected")
+                    signed += 1
+        self.assertEqual(self.card.ask("counters")["sign"], signed)
 
     def test_options_that_change(self):
         _, ctl = self.device("--hub", self.hub.url("mqtt"), "--server-name", "localhost", "--no-connect")
