@@ -209,7 +209,7 @@ static int verb_add(struct tb_ctl_call *call, const json_t *request, json_t *rep
                     struct tb_error *e, void *user) {
     const char *device = text_member(request, "device");
     const char *identity = text_member(request, "identity");
-    bool added;
+    bool added = false;
     int err;
 
     (void)call;

@@ -25,7 +25,7 @@ static unsigned on_psk(SSL *ssl, const char *hint, char *id, unsigned id_cap, un
     (void)ssl, (void)hint;
     if (strlen(identity) >= id_cap || secret_n > psk_cap)
         return 0;
-    strcpy(id, identity);
+    memcpy(id, identity, strlen(identity) + 1);
     memcpy(psk, secret, secret_n);
     return secret_n;
 }
@@ -36,10 +36,15 @@ static int complain(void) {
 }
 
 static void take_secret(const char *hex) {
-    unsigned byte;
+    for (; secret_n < sizeof secret && hex[0] && hex[1]; hex += 2) {
+        const char digits[] = {hex[0], hex[1], '\0'};
 
-    for (; secret_n < sizeof secret && sscanf(hex, "%2x", &byte) == 1; hex += 2)
-        secret[secret_n++] = (unsigned char)byte;
+        secret[secret_n++] = (unsigned char)strtoul(digits, NULL, 16);
+    }
+}
+
+static unsigned short port_of(const char *text) {
+    return (unsigned short)strtoul(text, NULL, 10);
 }
 
 static int set_up(SSL_CTX *ctx, int argc, char **argv) {
@@ -54,7 +59,7 @@ static int set_up(SSL_CTX *ctx, int argc, char **argv) {
         } else if (strcmp(argv[i], "--ciphers") == 0) {
             ok = SSL_CTX_set_cipher_list(ctx, argv[i + 1]);
         } else if (strcmp(argv[i], "--from") == 0) {
-            from = (unsigned short)atoi(argv[i + 1]);
+            from = port_of(argv[i + 1]);
         } else if (strcmp(argv[i], "--psk") == 0 && i + 2 < argc) {
             identity = argv[i + 1];
             take_secret(argv[i + 2]);
@@ -96,9 +101,8 @@ static int relay(SSL *ssl, int fd) {
                 SSL_shutdown(ssl);
                 return 0;
             }
-            if (data[0] == 0x16)
-                n = send(fd, data, (size_t)n, 0);
-            else if (SSL_write(ssl, data, (int)n) != n)
+            if (data[0] == 0x16 ? send(fd, data, (size_t)n, 0) != n
+                                : SSL_write(ssl, data, (int)n) != n)
                 return complain();
         }
         if (p[1].revents) {
@@ -127,7 +131,7 @@ int main(int argc, char **argv) {
         if (bind(fd, (struct sockaddr *)&own, sizeof own) < 0)
             return 2;
     }
-    to.sin_port = htons((unsigned short)atoi(argv[2]));
+    to.sin_port = htons(port_of(argv[2]));
     if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1 ||
         connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
         return 2;
