@@ -56,7 +56,7 @@ void dev_coap_soon(struct dev_coap_protocol *c) {
 void dev_coap_after(struct dev_coap_protocol *c) {
     arm(c);
     deliver(c);
-    if (c->task && (c->dead[0] || c->connected))
+    if (c->task && (c->dead[0] || !c->up))
         dev_task_wake(c->task);
 }
 
@@ -88,8 +88,10 @@ static int on_event(coap_session_t *session, const coap_event_t event) {
         return 0;
     switch (event) {
     case COAP_EVENT_TCP_CONNECTED:
-    case COAP_EVENT_SESSION_CONNECTED:
         c->connected = true;
+        break;
+    case COAP_EVENT_SESSION_CONNECTED:
+        c->greeted = true;
         break;
     case COAP_EVENT_SESSION_CLOSED:
     case COAP_EVENT_SESSION_FAILED:
@@ -210,14 +212,13 @@ static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *c
     int r;
 
     c->task = t;
-    c->up = c->connected = c->leaving = false;
+    c->up = c->leaving = false;
+    c->connected = c->greeted = c->cfg.datagrams;
     c->dead[0] = '\0';
     r = open_session(c, why);
     if (r < 0)
         return r;
     uv_poll_start(&c->poll, UV_READABLE, on_poll);
-    if (c->cfg.datagrams)
-        c->connected = true;
     arm(c);
     for (;;) {
         if (!peer && c->connected) {
@@ -225,12 +226,9 @@ static int run(struct dev_protocol *p, struct dev_task *t, struct dev_channel *c
             if (r < 0)
                 return r;
             peer = r == 1;
-            c->connected = c->cfg.datagrams;
-            if (peer && c->cfg.datagrams)
-                on_up(c);
-        } else if (!c->up && c->connected) {
-            on_up(c);
         }
+        if (peer && !c->up && c->greeted)
+            on_up(c);
         if (c->leaving)
             return 0;
         r = peer ? relay(c, ch, why) : 0;

@@ -56,7 +56,9 @@ struct dev_coap_protocol {
     struct dev_task *task;
     coap_session_t *session;
     struct dev_local *local;
-    bool up, connected, leaving;
+    bool connected; /* libcoap's socket */
+    bool greeted;   /* TCP: the hub's CSM has come */
+    bool up, leaving;
     char dead[200]; /* why it cannot go on */
 };
 
