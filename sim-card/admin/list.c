@@ -1,6 +1,7 @@
 /* What is on a card, without secrets. */
 #include "simcard/list.h"
 
+#include "gp/domain.h"
 #include "gp/registry.h"
 #include "iotsafe/object.h"
 
@@ -15,6 +16,33 @@ int card_each_applet(const struct card *card,
         };
         int r = app->kind == CARD_APP_SAFE ? fn(&info, user) : 0;
 
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+int card_each_domain(const struct card *card,
+                     int (*fn)(const struct card_domain_info *domain, void *user), void *user) {
+    for (size_t i = 0; i < card->apps_n; i++) {
+        const struct card_app *app = card->apps[i];
+        struct card_domain_info info = {
+            .aid = card_app_aid(app),
+            .domain = app->domain ? card_app_aid(app->domain) : TB_SPAN_NONE,
+            .life = app->life,
+            .placement = app->placement,
+            .privileges = app->privileges,
+            .tar = app->has_tar ? tb_span(app->tar, sizeof app->tar) : TB_SPAN_NONE,
+            .msl = app->msl,
+        };
+        int r;
+
+        if (app->kind != CARD_APP_DOMAIN)
+            continue;
+        for (const struct card_keyset *ks = app->keysets; ks; ks = ks->next)
+            if (info.keysets < sizeof info.versions)
+                info.versions[info.keysets++] = ks->version;
+        r = fn(&info, user);
         if (r != 0)
             return r;
     }

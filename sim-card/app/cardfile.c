@@ -25,6 +25,7 @@ struct reader {
 static const char *const kind_names[CARDFILE_KINDS + 1] = {
     [CARDFILE_SET] = "set",         [CARDFILE_CARD] = "card",
     [CARDFILE_PIN] = "pin",         [CARDFILE_USIM] = "usim",
+    [CARDFILE_DOMAIN] = "domain",   [CARDFILE_KEYS] = "keys",
     [CARDFILE_PROFILE] = "profile", [CARDFILE_APPLET] = "applet",
     [CARDFILE_KEY] = "key",         [CARDFILE_PUBLIC] = "public",
     [CARDFILE_SECRET] = "secret",   [CARDFILE_CERTIFICATE] = "certificate",
@@ -264,15 +265,16 @@ void cardfile_free(struct cardfile *f) {
         return;
     while (f->first) {
         struct cardfile_entry *at = f->first;
-        char *texts[] = {at->name,         at->label, at->public_label, at->text, at->from,
-                         at->certificate,  at->key,   at->profile,      at->cn,   at->organization,
-                         at->psk_identity, at->puk,   at->copy_of};
+        char *texts[] = {at->name,         at->label, at->public_label, at->text,  at->from,
+                         at->certificate,  at->key,   at->profile,      at->cn,    at->organization,
+                         at->psk_identity, at->puk,   at->copy_of,      at->domain};
 
         f->first = at->next;
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
             free_text(texts[i]);
-        struct cardfile_bytes *bytes[] = {&at->id, &at->public_id, &at->hex, &at->k,
-                                          &at->op, &at->opc,       &at->sqn};
+        struct cardfile_bytes *bytes[] = {&at->id,  &at->public_id, &at->hex, &at->k,
+                                          &at->op,  &at->opc,       &at->sqn, &at->tar,
+                                          &at->enc, &at->mac,       &at->dek};
 
         for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
             free_bytes(bytes[i]);

@@ -11,6 +11,8 @@ enum cardfile_kind {
     CARDFILE_PIN,
     CARDFILE_USIM,
     CARDFILE_PROFILE,
+    CARDFILE_DOMAIN,
+    CARDFILE_KEYS,
     CARDFILE_APPLET,
     CARDFILE_KEY,
     CARDFILE_PUBLIC,
@@ -40,6 +42,12 @@ struct cardfile_entry {
     unsigned instance; /* object set: applets and objects */
     struct cardfile_bytes id, public_id, hex;
     struct cardfile_bytes k, op, opc, sqn; /* [usim] */
+    struct cardfile_bytes tar;             /* [domain] [applet] */
+    struct cardfile_bytes enc, mac, dek;   /* [keys]; hex: all three */
+    char *domain;                          /* [domain] [applet] [keys]: name of a section */
+    unsigned placement, version;
+    uint8_t msl;
+    bool authorized; /* [domain] */
     char *label, *public_label, *text, *from, *certificate, *key, *profile, *cn, *organization,
         *psk_identity, *puk, *copy_of;
     uint8_t type, functions, usage, access, public_access, sign_alg, derivation, file_usage;

@@ -119,8 +119,71 @@ static int check_usim(const struct cardfile *f, const struct cardfile_entry *at,
     return at_most_one(f, at, either, e);
 }
 
+/* The domain that at names has to be there for what belongs to it: on the platform, or in the same
+ * profile. */
+static int check_owner(const struct cardfile *f, const struct cardfile_entry *at,
+                       struct tb_error *e) {
+    const struct cardfile_entry *owner;
+
+    if (!at->domain)
+        return at->msl && !at->tar.n ? refuse(f, at, e, "'msl' without 'tar' has no effect") : 0;
+    owner = cardfile_find(f, CARDFILE_DOMAIN, at->domain);
+    if (!owner)
+        return no_such(f, at, "domain", at->domain, CARDFILE_DOMAIN, NULL, e);
+    if (at->kind != CARDFILE_KEYS && owner->placement && owner->placement != at->placement)
+        return refuse(f, at, e, "its domain is in another profile: see 'placement'");
+    return at->msl && !at->tar.n ? refuse(f, at, e, "'msl' without 'tar' has no effect") : 0;
+}
+
+static int check_domain(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
+    const struct cardfile_entry *up = at;
+    unsigned steps = 0;
+
+    if (check_owner(f, at, e) < 0)
+        return TB_EPARSE;
+    while (up && up->domain && steps++ < MAX_NAMES)
+        up = cardfile_find(f, CARDFILE_DOMAIN, up->domain);
+    if (steps >= MAX_NAMES)
+        return refuse(f, at, e, "it belongs to itself in the end");
+    if (at->domain)
+        return need(f, at, "aid", e);
+    if (at->authorized)
+        return refuse(f, at, e, "an issuer's domain manages everything: leave 'authorized' out");
+    for (const struct cardfile_entry *o = f->first; o != at; o = o->next)
+        if (o->kind == CARDFILE_DOMAIN && !o->domain && o->placement == at->placement)
+            return refuse(f, at, e,
+                          "there is one issuer's domain in a place; name the 'domain' that this "
+                          "one belongs to");
+    return 0;
+}
+
+static int check_keys(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
+    const struct cardfile_bytes *keys[] = {&at->enc, &at->mac, &at->dek};
+    size_t n = at->hex.n ? at->hex.n : at->enc.n;
+    bool des = at->type == 1;
+
+    if (need(f, at, "domain", e) < 0 || need(f, at, "version", e) < 0 || check_owner(f, at, e) < 0)
+        return TB_EPARSE;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (at->hex.n && keys[i]->n)
+            return refuse(f, at, e, "'key' is all three: leave 'enc', 'mac', 'dek' out");
+        if (!at->hex.n && keys[i]->n != n)
+            return refuse(f, at, e, "'enc', 'mac' and 'dek' are of one length; or give 'key'");
+    }
+    if (n && n != 16 && n != 24 && (n != 32 || des))
+        return refuse(f, at, e,
+                      des ? "a DES key has 16 or 24 bytes" : "an AES key has 16, 24 or 32 bytes");
+    if (des && at->version > 0x0F)
+        return refuse(f, at, e, "DES keys are for SCP80, versions 1 to 15");
+    for (const struct cardfile_entry *o = f->first; o != at; o = o->next)
+        if (o->kind == CARDFILE_KEYS && o->version == at->version &&
+            strcmp(o->domain, at->domain) == 0)
+            return refuse(f, at, e, "the domain has keys of that version already");
+    return 0;
+}
+
 static int check_applet(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
-    if (need(f, at, "aid", e) < 0)
+    if (need(f, at, "aid", e) < 0 || check_owner(f, at, e) < 0)
         return TB_EPARSE;
     if (!at->profile || cardfile_find(f, CARDFILE_PROFILE, at->profile) ||
         card_profile_find(at->profile))
@@ -274,6 +337,10 @@ static int check_file(const struct cardfile *f, struct cardfile_entry *at, struc
     return 0;
 }
 
+static bool is_app(const struct cardfile_entry *at) {
+    return at->kind == CARDFILE_APPLET || at->kind == CARDFILE_DOMAIN;
+}
+
 /* Objects: the same store of the card? A key fills one place among the private and one among the
  * public keys. */
 static bool same_place(const struct cardfile_entry *a, const struct cardfile_entry *b) {
@@ -283,8 +350,8 @@ static bool same_place(const struct cardfile_entry *a, const struct cardfile_ent
     struct tb_span puba = a->public_id.n ? tb_span(a->public_id.p, a->public_id.n) : ida;
     struct tb_span pubb = b->public_id.n ? tb_span(b->public_id.p, b->public_id.n) : idb;
 
-    if (a->kind == CARDFILE_APPLET && b->kind == CARDFILE_APPLET)
-        return tb_span_eq(ida, idb);
+    if (is_app(a) || is_app(b))
+        return is_app(a) && is_app(b) && a->placement == b->placement && tb_span_eq(ida, idb);
     if (a->instance != b->instance)
         return false;
     return (a->kind == b->kind && tb_span_eq(ida, idb)) || (both_public && tb_span_eq(puba, pubb));
@@ -300,8 +367,7 @@ static int check_unique(const struct cardfile *f, const struct cardfile_entry *a
         if (!o->id.n || !same_place(o, at))
             continue;
         snprintf(what, sizeof what, "%s %s is taken by [%s%s%s] in line %d",
-                 at->kind == CARDFILE_APPLET ? "AID" : "id",
-                 tb_hex_str(id, sizeof id, tb_span(at->id.p, at->id.n)),
+                 is_app(at) ? "AID" : "id", tb_hex_str(id, sizeof id, tb_span(at->id.p, at->id.n)),
                  cardfile_kind_name(o->kind), *o->name ? " " : "", o->name, o->line);
         return refuse(f, at, e, what);
     }
@@ -313,7 +379,7 @@ static int check_reachable(const struct cardfile *f, const struct cardfile_entry
                            struct tb_error *e) {
     char what[128];
 
-    if (!at->id.n || at->kind == CARDFILE_APPLET)
+    if (!at->id.n || is_app(at))
         return 0;
     for (const struct cardfile_entry *o = f->first; o; o = o->next)
         if (o->kind == CARDFILE_APPLET && o->instance == at->instance)
@@ -329,6 +395,10 @@ static int check_entry(const struct cardfile *f, struct cardfile_entry *at, stru
         return check_usim(f, at, e);
     case CARDFILE_PIN:
         return check_pin(f, at, e);
+    case CARDFILE_DOMAIN:
+        return check_domain(f, at, e);
+    case CARDFILE_KEYS:
+        return check_keys(f, at, e);
     case CARDFILE_APPLET:
         return check_applet(f, at, e);
     case CARDFILE_KEY:

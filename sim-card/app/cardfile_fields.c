@@ -58,6 +58,16 @@ static const struct cardfile_word signatures[] = {
     {"rsa-pss", TB_SAFE_RSA_PSS},
     {NULL, 0},
 };
+static const struct cardfile_word variants[] = {
+    {"type1", 1},
+    {"type2", 2},
+    {NULL, 0},
+};
+static const struct cardfile_word domain_keys[] = {
+    {"aes", 0},
+    {"des", 1},
+    {NULL, 0},
+};
 static const struct cardfile_word derivations[] = {
     {"prf", TB_SAFE_PRF},
     {"hkdf", TB_SAFE_HKDF},
@@ -118,10 +128,28 @@ static const struct cardfile_field usim_fields[] = {
     UINT("delta", ENTRY(delta), 1, UINT_MAX),
     END,
 };
+#define PLACE                                                                                      \
+    TEXT("domain", ENTRY(domain)), UINT("placement", ENTRY(placement), 0, 255),                    \
+        BYTES("tar", ENTRY(tar), 3, 3), UINT("msl", ENTRY(msl), 0, 255)
+
+static const struct cardfile_field domain_fields[] = {
+    BYTES("aid", ENTRY(id), 5, 16),
+    PLACE,
+    WORD("authorized", ENTRY(authorized), yes_no),
+    END,
+};
+static const struct cardfile_field keys_fields[] = {
+    TEXT("domain", ENTRY(domain)),          UINT("version", ENTRY(version), 1, 0x7F),
+    WORD("type", ENTRY(type), domain_keys), BYTES("key", ENTRY(hex), 16, 32),
+    BYTES("enc", ENTRY(enc), 16, 32),       BYTES("mac", ENTRY(mac), 16, 32),
+    BYTES("dek", ENTRY(dek), 16, 32),       END,
+};
 static const struct cardfile_field applet_fields[] = {
     BYTES("aid", ENTRY(id), 5, 16),
     TEXT("profile", ENTRY(profile)),
+    WORD("variant", ENTRY(type), variants),
     UINT("instance", ENTRY(instance), 0, 255),
+    PLACE,
     END,
 };
 static const struct cardfile_field key_fields[] = {
@@ -189,6 +217,8 @@ const struct cardfile_field *cardfile_fields(enum cardfile_kind kind) {
         [CARDFILE_CARD] = card_fields,
         [CARDFILE_PIN] = pin_fields,
         [CARDFILE_USIM] = usim_fields,
+        [CARDFILE_DOMAIN] = domain_fields,
+        [CARDFILE_KEYS] = keys_fields,
         [CARDFILE_APPLET] = applet_fields,
         [CARDFILE_KEY] = key_fields,
         [CARDFILE_PUBLIC] = public_fields,

@@ -25,7 +25,7 @@ struct factory {
     const struct factory_options *opt;
     struct card_nvm *nvm;
     struct made *made; /* latest first */
-    json_t *record, *applets, *keys, *certificates, *credentials, *psks;
+    json_t *record, *domains, *applets, *keys, *certificates, *credentials, *psks;
     struct tb_error *e;
 };
 
@@ -115,12 +115,114 @@ static int make_usim(struct factory *fy, const struct cardfile_entry *at) {
     return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
 }
 
+static struct tb_span aid_of(const struct factory *fy, const char *domain) {
+    static const uint8_t issuer[] = {0xA0, 0x00, 0x00, 0x01, 0x51, 0x00, 0x00, 0x00};
+    const struct cardfile_entry *at = domain ? cardfile_find(fy->f, CARDFILE_DOMAIN, domain) : NULL;
+
+    if (!at)
+        return TB_SPAN_NONE;
+    return at->id.n ? span_of(&at->id) : tb_span(issuer, sizeof issuer);
+}
+
+/* spec: GPCS 5.3.2 a supplementary domain with keys is personalised */
+static uint8_t life_of(const struct factory *fy, const struct cardfile_entry *domain) {
+    enum { PERSONALIZED = 0x0F };
+
+    for (const struct cardfile_entry *at = fy->f->first; at; at = at->next)
+        if (at->kind == CARDFILE_KEYS && domain->domain && strcmp(at->domain, domain->name) == 0)
+            return PERSONALIZED;
+    return 0;
+}
+
+static int make_domain(struct factory *fy, const struct cardfile_entry *at) {
+    const struct card_app_spec spec = {
+        .aid = aid_of(fy, at->name),
+        .domain = aid_of(fy, at->domain),
+        .authorized = at->authorized,
+        .placement = (uint8_t)at->placement,
+        .life = life_of(fy, at),
+        .tar = span_of(&at->tar),
+        .msl = at->msl,
+    };
+    int r = card_perso_app(fy->nvm, &spec);
+
+    if (r < 0)
+        return factory_refused(fy->f, at, r, fy->e);
+    json_array_append_new(fy->domains, json_pack("{s:s, s:o, s:i, s:[]}", "name", at->name, "aid",
+                                                 card_json_upper_hex(spec.aid), "placement",
+                                                 (int)at->placement, "keys"));
+    return 0;
+}
+
+/* The domain it belongs to comes first. */
+static int make_domains(struct factory *fy, const char *below) {
+    for (const struct cardfile_entry *at = fy->f->first; at; at = at->next) {
+        bool here = at->kind == CARDFILE_DOMAIN &&
+                    (below ? at->domain && strcmp(at->domain, below) == 0 : !at->domain);
+        int r = here ? make_domain(fy, at) : 0;
+
+        if (r == 0 && here)
+            r = make_domains(fy, at->name);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static json_t *domain_record(const struct factory *fy, const char *name) {
+    json_t *domain;
+    size_t i;
+
+    json_array_foreach(fy->domains, i, domain) {
+        if (strcmp(json_string_value(json_object_get(domain, "name")), name) == 0)
+            return domain;
+    }
+    abort(); /* it has been made, or the file were refused */
+}
+
+/* Keys that are not given are made up. Who manages the card has to know them too. */
+static int make_keys(struct factory *fy, const struct cardfile_entry *at) {
+    static const char *const names[] = {"enc", "mac", "dek"};
+    const struct cardfile_entry *domain = cardfile_find(fy->f, CARDFILE_DOMAIN, at->domain);
+    const struct cardfile_bytes *given[] = {&at->enc, &at->mac, &at->dek};
+    uint8_t made[3][16];
+    struct card_keys_spec spec = {.version = (uint8_t)at->version, .des = at->type == 1};
+    json_t *keys =
+        json_pack("{s:i, s:s}", "version", (int)at->version, "type", spec.des ? "des" : "aes");
+    int r = RAND_bytes(made[0], sizeof made) == 1 ? 0 : TB_ECRYPTO;
+
+    for (size_t i = 0; i < 3; i++) {
+        spec.keys[i] = at->hex.n     ? span_of(&at->hex)
+                       : given[i]->n ? span_of(given[i])
+                                     : tb_span(made[i], sizeof made[i]);
+        if (fy->opt->export_secrets)
+            json_object_set_new(keys, names[i], card_json_hex(spec.keys[i]));
+    }
+    if (r == 0)
+        r = card_perso_keys(fy->nvm, aid_of(fy, at->domain), (uint8_t)domain->placement, &spec);
+    json_array_append_new(json_object_get(domain_record(fy, at->domain), "keys"), keys);
+    tb_wipe(made, sizeof made);
+    return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
+}
+
 static int make_applet(struct factory *fy, const struct cardfile_entry *at) {
     const char *name = at->profile ? at->profile : card_profile_names()[0];
     const struct cardfile_entry *own = cardfile_find(fy->f, CARDFILE_PROFILE, name);
-    int r = card_perso_applet(fy->nvm, span_of(&at->id), (uint8_t)at->instance,
-                              own ? &own->knobs : card_profile_find(name));
+    struct card_profile profile = own ? own->knobs : *card_profile_find(name);
+    const struct card_app_spec spec = {
+        .aid = span_of(&at->id),
+        .domain = aid_of(fy, at->domain),
+        .instance = (uint8_t)at->instance,
+        .profile = &profile,
+        .placement = (uint8_t)at->placement,
+        .tar = span_of(&at->tar),
+        .msl = at->msl,
+    };
+    int r;
 
+    if (at->type)
+        profile.type2 = at->type == 2;
+    r = card_perso_app(fy->nvm, &spec);
     if (r < 0)
         return factory_refused(fy->f, at, r, fy->e);
     json_array_append_new(fy->applets,
@@ -381,6 +483,8 @@ static int make_entry(struct factory *fy, const struct cardfile_entry *at) {
         return make_usim(fy, at);
     case CARDFILE_PIN:
         return make_pin(fy, at);
+    case CARDFILE_KEYS:
+        return make_keys(fy, at);
     case CARDFILE_APPLET:
         return make_applet(fy, at);
     case CARDFILE_KEY:
@@ -394,6 +498,7 @@ static int make_entry(struct factory *fy, const struct cardfile_entry *at) {
         return make_file(fy, at);
     case CARDFILE_SET:
     case CARDFILE_CARD:
+    case CARDFILE_DOMAIN: /* all at once, in their own order */
     case CARDFILE_PROFILE:
     case CARDFILE_KINDS:
         break;
@@ -408,12 +513,15 @@ static int make_all(struct factory *fy) {
         enum cardfile_kind kind;
         bool copies;
     } order[] = {
-        {CARDFILE_PIN, false},    {CARDFILE_USIM, false},        {CARDFILE_APPLET, false},
-        {CARDFILE_KEY, false},    {CARDFILE_KEY, true},          {CARDFILE_PUBLIC, false},
-        {CARDFILE_SECRET, false}, {CARDFILE_CERTIFICATE, false}, {CARDFILE_FILE, false},
+        {CARDFILE_PIN, false},    {CARDFILE_USIM, false},   {CARDFILE_KEYS, false},
+        {CARDFILE_APPLET, false}, {CARDFILE_KEY, false},    {CARDFILE_KEY, true},
+        {CARDFILE_PUBLIC, false}, {CARDFILE_SECRET, false}, {CARDFILE_CERTIFICATE, false},
+        {CARDFILE_FILE, false},
     };
     int r = make_identity(fy);
 
+    if (r == 0)
+        r = make_domains(fy, NULL);
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         for (const struct cardfile_entry *at = fy->f->first; at && r == 0; at = at->next)
             if (at->kind == order[i].kind && (at->copy_of != NULL) == order[i].copies)
@@ -444,6 +552,7 @@ int factory_make(const struct cardfile *f, const struct factory_options *opt, st
     int r;
 
     fy.record = json_object();
+    fy.domains = json_array();
     fy.applets = json_array();
     fy.keys = json_array();
     fy.certificates = json_array();
@@ -452,6 +561,9 @@ int factory_make(const struct cardfile *f, const struct factory_options *opt, st
     r = make_all(&fy);
     if (r == 0)
         r = record_atr(&fy);
+    if (json_array_size(fy.domains))
+        json_object_set(fy.record, "domains", fy.domains);
+    json_decref(fy.domains);
     json_object_set_new(fy.record, "applets", fy.applets);
     json_object_set_new(fy.record, "keys", fy.keys);
     json_object_set_new(fy.record, "certificates", fy.certificates);

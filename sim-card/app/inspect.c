@@ -58,6 +58,46 @@ static int add_applet(const struct card_applet_info *applet, void *user) {
     return 0;
 }
 
+static const char *life_name(uint8_t life, bool issuer) {
+    if (life & 0x80 && !issuer)
+        return "locked";
+    switch (life) {
+    case 0x01:
+        return "op-ready";
+    case 0x03:
+        return "installed";
+    case 0x07:
+        return issuer ? "initialized" : "selectable";
+    case 0x0F:
+        return issuer ? "secured" : "personalized";
+    case 0x7F:
+        return "card-locked";
+    case 0xFF:
+        return "terminated";
+    default:
+        return "of its own";
+    }
+}
+
+static int add_domain(const struct card_domain_info *domain, void *user) {
+    json_t *o = json_pack("{s:o, s:s, s:o, s:i, s:[]}", "aid", card_json_upper_hex(domain->aid),
+                          "life", life_name(domain->life, domain->domain.n == 0), "privileges",
+                          card_json_upper_hex(tb_span(domain->privileges, 3)), "placement",
+                          (int)domain->placement, "key_versions");
+
+    if (domain->domain.n)
+        json_object_set_new(o, "domain", card_json_upper_hex(domain->domain));
+    if (domain->tar.n) {
+        json_object_set_new(o, "tar", card_json_upper_hex(domain->tar));
+        json_object_set_new(o, "msl", json_integer(domain->msl));
+    }
+    for (size_t i = 0; i < domain->keysets; i++)
+        json_array_append_new(json_object_get(o, "key_versions"),
+                              card_json_upper_hex(tb_span(&domain->versions[i], 1)));
+    json_array_append_new(user, o);
+    return 0;
+}
+
 static const char *type_name(uint8_t type) {
     switch (type) {
     case TB_SAFE_RSA2048:
@@ -156,7 +196,8 @@ static int add_object(uint8_t instance, const struct card_object_spec *spec, voi
 }
 
 static json_t *report(const struct card *card) {
-    json_t *r = json_object(), *applets = json_array(), *objects = json_array();
+    json_t *r = json_object(), *domains = json_array(), *applets = json_array(),
+           *objects = json_array();
     char iccid[21], imsi[16];
 
     card_iccid(card, iccid);
@@ -165,8 +206,10 @@ static json_t *report(const struct card *card) {
     if (*imsi)
         json_object_set_new(r, "imsi", json_string(imsi));
     json_object_set_new(r, "atr", card_json_upper_hex(card_atr(card)));
+    (void)card_each_domain(card, add_domain, domains);
     (void)card_each_applet(card, add_applet, applets);
     (void)card_each_object(card, add_object, objects);
+    json_object_set_new(r, "domains", domains);
     json_object_set_new(r, "applets", applets);
     json_object_set_new(r, "objects", objects);
     return r;
@@ -216,6 +259,17 @@ static void print_report(const json_t *r) {
 
     printf("ICCID  %s\nIMSI   %s\nATR    %s\n\n", text(r, "iccid"),
            *text(r, "imsi") ? text(r, "imsi") : "none", text(r, "atr"));
+    json_array_foreach(json_object_get(r, "domains"), i, o) {
+        printf("domain %-33s %s%s%s", text(o, "aid"), text(o, "life"),
+               *text(o, "domain") ? ", belongs to " : ", the issuer's", text(o, "domain"));
+        if (*text(o, "tar"))
+            printf(", TAR %s", text(o, "tar"));
+        if (json_array_size(json_object_get(o, "key_versions")) == 0)
+            printf(", no keys");
+        else
+            print_words(json_object_get(o, "key_versions"), ", keys ");
+        printf("\n");
+    }
     if (json_array_size(applets) == 0)
         printf("no IoT SAFE applet\n");
     json_array_foreach(applets, i, o) {

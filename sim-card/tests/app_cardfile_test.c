@@ -117,6 +117,48 @@ static void a_key_signs_unless_told_otherwise(void **state) {
     assert_int_equal(k->value, CARDFILE_GENERATE);
 }
 
+#define DOMAINS                                                                                    \
+    "[domain isd]\n[domain sp]\naid = F0000000AA\ndomain = isd\ntar = 010203\nmsl = 0x16\n"
+
+static void domains_own_keys_and_applets(void **state) {
+    struct fixture *t = *state;
+    const struct cardfile_entry *sp;
+
+    accepted(t, IDENTITY DOMAINS "[keys k]\ndomain = sp\nversion = 0x30\n"
+                                 "key = 404142434445464748494A4B4C4D4E4F\n" APPLET
+                                 "domain = sp\nplacement = 1\nvariant = type2\n");
+    sp = entry(t, CARDFILE_DOMAIN, "sp");
+    assert_string_equal(sp->domain, "isd");
+    assert_int_equal(sp->msl, 0x16);
+    assert_bytes(&sp->tar, "\1\2\3");
+    assert_int_equal(entry(t, CARDFILE_KEYS, "k")->version, 0x30);
+    assert_int_equal(entry(t, CARDFILE_APPLET, "")->type, 2);
+}
+
+static void what_does_not_fit_a_domain_is_refused(void **state) {
+    struct fixture *t = *state;
+
+    refused(t, IDENTITY "[domain a]\n[domain b]\n", 5, "one issuer's domain in a place");
+    refused(t, IDENTITY "[domain a]\n[domain b]\ndomain = a\n", 5, "'aid' is missing");
+    refused(t, IDENTITY "[domain a]\naid = F000000001\ndomain = a\n", 4, "belongs to itself");
+    refused(t, IDENTITY "[domain isd]\nauthorized = yes\n", 4, "leave 'authorized' out");
+    refused(t, IDENTITY "[domain isd]\nmsl = 1\n", 4, "without 'tar'");
+    refused(t, IDENTITY "[domain isd]\nplacement = 1\n" APPLET "domain = isd\n", 6,
+            "in another profile");
+    refused(t, IDENTITY DOMAINS APPLET "domain = ps\n", 10, "did you mean 'sp'");
+    refused(t, IDENTITY DOMAINS "[applet]\naid = F0000000AA\n", 10, "is taken by [domain sp]");
+    refused(t, IDENTITY DOMAINS "[keys k]\nversion = 1\n", 10, "'domain' is missing");
+    refused(t,
+            IDENTITY DOMAINS
+            "[keys k]\ndomain = sp\nversion = 1\nenc = 404142434445464748494A4B4C4D4E4F\n",
+            10, "of one length");
+    refused(t, IDENTITY DOMAINS "[keys k]\ndomain = sp\nversion = 0x30\ntype = des\n", 10, "SCP80");
+    refused(t,
+            IDENTITY DOMAINS
+            "[keys k]\ndomain = sp\nversion = 1\n[keys l]\ndomain = sp\nversion = 1\n",
+            13, "of that version already");
+}
+
 static void a_volatile_key_is_for_key_agreement(void **state) {
     struct fixture *t = *state;
     const struct cardfile_entry *k;
@@ -315,6 +357,8 @@ int main(void) {
         TEST(identity_is_all_a_card_needs),
         TEST(bytes_are_hex_or_quoted_text),
         TEST(a_key_signs_unless_told_otherwise),
+        TEST(domains_own_keys_and_applets),
+        TEST(what_does_not_fit_a_domain_is_refused),
         TEST(a_volatile_key_is_for_key_agreement),
         TEST(sets_take_several_words),
         TEST(variables_are_replaced_and_the_command_line_wins),

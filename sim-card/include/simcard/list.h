@@ -14,6 +14,20 @@ struct card_applet_info { /* borrowed for the call */
 int card_each_applet(const struct card *card,
                      int (*fn)(const struct card_applet_info *applet, void *user), void *user);
 
+struct card_domain_info {       /* borrowed for the call */
+    struct tb_span aid, domain; /* domain: it belongs to; empty for an issuer's */
+    uint8_t life, placement;
+    const uint8_t *privileges; /* three */
+    struct tb_span tar;        /* empty: none of its own */
+    uint8_t msl;
+    size_t keysets;
+    uint8_t versions[16]; /* of the first key sets */
+};
+
+/* The same for each security domain. Keys are not to be had. */
+int card_each_domain(const struct card *card,
+                     int (*fn)(const struct card_domain_info *domain, void *user), void *user);
+
 /* Calls fn for each object of all instances, in the order of GET DATA object list; spec is as
  * card_perso_object() takes it, but value stays empty for private keys and secrets. inactive says
  * the object's state. */
