@@ -1,4 +1,4 @@
-#include "simcard/admin.h"
+#include "admin/admin.h"
 
 #include <stdlib.h>
 
@@ -16,6 +16,10 @@ struct card_admin {
     struct staged *v;
     size_t n;
 };
+
+bool card_admin_is_on(const struct card *card, const struct card_instance *in) {
+    return card->admin && card->admin->in == in;
+}
 
 int card_admin_begin(struct card *card, uint8_t instance) {
     struct card_instance *in = card->instances;
@@ -74,7 +78,7 @@ int card_admin_put(struct card *card, const struct card_object_spec *spec) {
     if (r < 0)
         return r;
     old = card_instance_find(a->in, spec->cls, spec->id);
-    r = label_is_free(a, next, old) ? 0 : TB_ESTATE;
+    r = label_is_free(a, next, old) && !(old && old->locked) ? 0 : TB_ESTATE;
     s = r == 0 ? add_staged(a) : NULL;
     if (!s) {
         card_object_free(next);
@@ -97,6 +101,8 @@ int card_admin_delete(struct card *card, enum card_object_class cls, struct tb_s
     old = card_instance_find(a->in, cls, id);
     if (!old)
         return TB_ENOTFOUND;
+    if (old->locked)
+        return TB_ESTATE; /* by another administrator */
     s = add_staged(a);
     if (!s)
         return TB_ENOMEM;

@@ -33,7 +33,8 @@ static int scan_entry(struct tb_span key, struct tb_span value, void *user) {
         scan->domain = app.kind == CARD_APP_DOMAIN;
         scan->seq = seq;
     }
-    scan->next_seq = (uint16_t)(seq + 1);
+    if (seq != GP_ISSUER_SEQ)
+        scan->next_seq = (uint16_t)(seq + 1);
     scan->n++;
     return 0;
 }

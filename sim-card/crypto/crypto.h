@@ -59,6 +59,11 @@ int card_key_agree(struct card_key *key, struct card_key *peer, uint8_t ret_z[32
  */
 int card_key_csr(struct card_key *key, const char *common_name, struct tb_buf *out) TB_CHECKED;
 
+/* The same with a subject (DER of a Name) and attributes (DER, [0] IMPLICIT SET OF; empty: none).
+ * TB_EPARSE when they are not that. */
+int card_key_csr_for(struct card_key *key, struct tb_span subject, struct tb_span attributes,
+                     struct tb_buf *out) TB_CHECKED;
+
 /* Hashing that can start in the middle: hash is one of TB_SAFE_SHA256, _SHA384, _SHA512. */
 struct card_hash {
     uint16_t alg;

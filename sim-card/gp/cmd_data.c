@@ -93,8 +93,14 @@ static void put_cplc(struct tb_buf *out) {
 
 static bool put_data(const struct card *card, const struct cmd *cmd, struct tb_buf *out) {
     const struct card_app *domain = cmd->ch->app;
+    const uint16_t tag = (uint16_t)(cmd->a.p1 << 8 | cmd->a.p2);
+    const struct card_domain_data *stored = card_domain_data_find(domain, tag);
 
-    switch (cmd->a.p1 << 8 | cmd->a.p2) {
+    if (stored) {
+        tb_put_tlv(out, tag, tb_span(stored->v, stored->n));
+        return true;
+    }
+    switch (tag) {
     case 0x0042:
         put_number(card, 0x42, 6, out);
         return true;

@@ -11,7 +11,7 @@ static struct card_app *owner_of_keys(struct card_app *domain, uint8_t version,
         *ret = gp_version_is_scp80(version) ? NULL : card_keyset_find(at, version);
         if (*ret && (*ret)->type == GP_KEY_AES)
             return at;
-        if (at->life == GP_PERSONALIZED || at->keysets)
+        if (at->life == GP_PERSONALIZED || card_keyset_find(at, 0))
             return NULL;
     }
     return NULL;
@@ -19,6 +19,7 @@ static struct card_app *owner_of_keys(struct card_app *domain, uint8_t version,
 
 uint16_t card_cmd_initialize_update(struct card *card, struct cmd *cmd) {
     static const uint8_t diversification[DIVERSIFICATION];
+    const struct card_domain_data *given;
     struct card_app *owner;
     struct card_keyset *ks;
     uint8_t cryptogram[8];
@@ -47,7 +48,9 @@ uint16_t card_cmd_initialize_update(struct card *card, struct cmd *cmd) {
     if (card_scp03_begin(card_app_aid(cmd->ch->app), ks, counter, cmd->a.data.p, &cmd->ch->scp,
                          cryptogram) < 0)
         return TB_SW_UNKNOWN;
-    tb_put(cmd->out, tb_span(diversification, sizeof diversification));
+    given = card_domain_data_find(cmd->ch->app, 0xCF);
+    tb_put(cmd->out,
+           given ? tb_span(given->v, given->n) : tb_span(diversification, sizeof diversification));
     tb_put_u8(cmd->out, ks->version);
     tb_put_u8(cmd->out, SCP);
     tb_put_u8(cmd->out, SCP03_I);

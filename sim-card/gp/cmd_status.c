@@ -28,12 +28,6 @@ struct query {
     const struct card_app *domain; /* that is asked: it tells of itself and what belongs to it */
 };
 
-static bool below(const struct card_app *app, const struct card_app *domain) {
-    while (app && app != domain)
-        app = app->domain;
-    return app != NULL;
-}
-
 /* Appends entry number i when it is wanted: applications first, then executable load files. False
  * behind the last. */
 static bool put_nth(const struct query *q, size_t i, struct tb_buf *out) {
@@ -42,7 +36,7 @@ static bool put_nth(const struct query *q, size_t i, struct tb_buf *out) {
         bool issuer = app == card_registry_issuer(q->card);
 
         if (q->p1 == (issuer ? 0x80 : 0x40) && card_app_present(q->card, app) &&
-            below(app, q->domain) && tb_span_starts(card_app_aid(app), q->aid))
+            card_app_below(app, q->domain) && tb_span_starts(card_app_aid(app), q->aid))
             put_entry(out, q->tags, card_app_aid(app), app->life, app->privileges,
                       app->domain ? card_app_aid(app->domain) : TB_SPAN_NONE, TB_SPAN_NONE);
         return true;

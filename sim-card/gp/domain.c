@@ -57,7 +57,67 @@ int card_keyset_kcv(const struct card_keyset *ks, unsigned key, uint8_t ret[3]) 
     return r;
 }
 
+bool card_domain_data_allowed(uint32_t tag, size_t n) {
+    switch (tag) {
+    case 0x0042:
+    case 0x0045:
+    case 0x5F50:
+        return n > 0 && n <= GP_DATUM_MAX;
+    case 0x00CF:
+        return n == 10;
+    default:
+        return false;
+    }
+}
+
+struct card_domain_data *card_domain_data_new(uint16_t tag, struct tb_span value) {
+    struct card_domain_data *one = malloc(sizeof *one + value.n);
+
+    if (!one)
+        return NULL;
+    one->next = NULL;
+    one->tag = tag;
+    one->n = (uint8_t)value.n;
+    if (value.n)
+        memcpy(one->v, value.p, value.n);
+    return one;
+}
+
+void card_domain_data_put(struct card_app *domain, struct card_domain_data *one) {
+    struct card_domain_data **at = &domain->data, *old;
+
+    while (*at && (*at)->tag != one->tag)
+        at = &(*at)->next;
+    old = *at;
+    one->next = old ? old->next : NULL;
+    *at = one;
+    free(old);
+}
+
+const struct card_domain_data *card_domain_data_find(const struct card_app *domain, uint16_t tag) {
+    const struct card_domain_data *one = domain->data;
+
+    while (one && one->tag != tag)
+        one = one->next;
+    return one;
+}
+
+void card_domain_data_free(struct card_app *domain) {
+    while (domain->data) {
+        struct card_domain_data *next = domain->data->next;
+
+        free(domain->data);
+        domain->data = next;
+    }
+}
+
 /* --- records --- */
+
+void card_domain_data_record_key(const struct card_app *domain, uint16_t tag, struct tb_buf *key) {
+    tb_put_u8(key, CARD_REC_DOMAIN_DATA);
+    tb_put_be16(key, domain->seq);
+    tb_put_be16(key, tag);
+}
 
 void card_keyset_record_key(const struct card_app *domain, uint8_t version, struct tb_buf *key) {
     tb_put_u8(key, CARD_REC_KEYSET);

@@ -22,6 +22,24 @@ struct card_keyset {
     uint64_t counter;
 };
 
+/* What STORE DATA put into a domain and GET DATA gives: 42 issuer number, 45 card number, CF
+ * diversification data, 5F50 address of the manager. */
+struct card_domain_data {
+    struct card_domain_data *next;
+    uint16_t tag;
+    uint8_t n;
+    uint8_t v[];
+};
+enum { GP_DATUM_MAX = 127 };
+
+bool card_domain_data_allowed(uint32_t tag, size_t n);
+struct card_domain_data *card_domain_data_new(uint16_t tag, struct tb_span value); /* NULL */
+/* given; takes the place of what is there under its tag */
+void card_domain_data_put(struct card_app *domain, struct card_domain_data *one);
+const struct card_domain_data *card_domain_data_find(const struct card_app *domain, uint16_t tag);
+void card_domain_data_free(struct card_app *domain);
+void card_domain_data_record_key(const struct card_app *domain, uint16_t tag, struct tb_buf *key);
+
 static inline bool gp_version_is_scp80(uint8_t version) {
     return version >= 0x01 && version <= 0x0F;
 }

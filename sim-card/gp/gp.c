@@ -10,6 +10,11 @@ static const struct card_ins table[] = {
      card_cmd_external_authenticate},
     {0xCA, CARD_CLA_ANY, CARD_OF_DOMAIN | PUBLIC, "get-data", card_cmd_gp_get_data},
     {0xF2, CARD_CLA_PROP, CARD_OF_DOMAIN, "get-status", card_cmd_get_status},
+    {0xD8, CARD_CLA_PROP, CARD_OF_DOMAIN | CARD_SECRET_IN, "put-key", card_cmd_put_key},
+    {0xE2, CARD_CLA_PROP, CARD_OF_DOMAIN | CARD_SECRET_IN, "store-data", card_cmd_store_data},
+    {0xE4, CARD_CLA_PROP, CARD_OF_DOMAIN, "delete", card_cmd_delete},
+    {0xE6, CARD_CLA_PROP, CARD_OF_DOMAIN, "install", card_cmd_install},
+    {0xF0, CARD_CLA_PROP, CARD_OF_DOMAIN, "set-status", card_cmd_set_status},
 };
 
 /* The domain's code, which every card knows (GPCS H.1.3), and the applet's, under an AID of ours:
@@ -28,6 +33,26 @@ const struct gp_module gp_modules[GP_MODULES] = {
 
 const struct card_ins *card_domain_ins(uint8_t ins) {
     return card_ins_find(table, sizeof table / sizeof table[0], ins);
+}
+
+uint16_t gp_find_below(const struct card *card, const struct cmd *cmd, struct tb_span aid,
+                       struct card_app **ret) {
+    struct card_app *app = card_registry_find(card, aid);
+
+    if (!app || !card_app_below(app, cmd->ch->app))
+        return TB_SW_REF_NOT_FOUND;
+    *ret = app;
+    return TB_SW_OK;
+}
+
+/* spec: GPCS 5.1.1.4 5.1.1.5 what a locked card still does, and a terminated one */
+static bool card_permits(const struct card *card, const struct card_ins *row) {
+    const struct card_app *issuer = card_registry_issuer(card);
+
+    if (issuer->life == GP_TERMINATED)
+        return row->run == card_cmd_gp_get_data;
+    return issuer->life != GP_CARD_LOCKED || row->flags & PUBLIC ||
+           row->run == card_cmd_set_status || row->run == card_cmd_get_status;
 }
 
 static uint16_t end_session(struct cmd *cmd, uint16_t sw) {
@@ -49,7 +74,7 @@ static uint16_t run_secured(struct card *card, struct cmd *cmd, const struct car
         free(data);
         return end_session(cmd, sw);
     }
-    sw = row->run(card, cmd);
+    sw = card_permits(card, row) ? row->run(card, cmd) : TB_SW_CONDITIONS;
     /* The command may have ended the session. */
     if (cmd->ch->scp &&
         (!card_out_room(cmd, 32) || card_scp03_wrap(cmd->ch->scp, cmd->out, sw) < 0))
@@ -69,5 +94,5 @@ uint16_t card_domain_run(struct card *card, struct cmd *cmd, const struct card_i
         return TB_SW_CONDITIONS; /* nothing to take off: no session */
     if (!(row->flags & PUBLIC))
         return TB_SW_SECURITY;
-    return row->run(card, cmd);
+    return card_permits(card, row) ? row->run(card, cmd) : TB_SW_CONDITIONS;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "gp/domain.h"
+#include "gp/scp03.h"
 
 const uint8_t gp_issuer_aid[8] = {0xA0, 0x00, 0x00, 0x01, 0x51, 0x00, 0x00, 0x00};
 /* All but DAP verification and delegated management: spec: GPCS 11.1.2 */
@@ -17,13 +18,20 @@ static bool is_issuer(const struct card_app *app) {
     return app->kind == CARD_APP_DOMAIN && !app->domain;
 }
 
+bool card_app_manages(const struct card_app *domain) {
+    return is_issuer(domain) || card_app_has(domain, GP_AUTHORIZED_MANAGEMENT);
+}
+
 /* spec: GPCS 5.3 a locked application is not selected; the issuer domain answers for the card even
  * when that is locked, until it is terminated */
 bool card_app_selectable(const struct card *card, const struct card_app *app) {
     if (!card_app_present(card, app))
         return false;
     if (is_issuer(app))
-        return true;
+        return app->life != GP_TERMINATED;
+    for (const struct card_app *up = app->domain; up; up = up->domain)
+        if (is_issuer(up) && (up->life == GP_CARD_LOCKED || up->life == GP_TERMINATED))
+            return false; /* spec: GPCS 5.1.1.4 */
     return !(app->life & GP_LOCKED) && (app->life & GP_SELECTABLE) == GP_SELECTABLE;
 }
 
@@ -84,6 +92,8 @@ void card_app_free(struct card_app *app) {
         app->keysets = ks->next;
         card_keyset_free(ks);
     }
+    if (app)
+        card_domain_data_free(app);
     free(app);
 }
 
@@ -91,6 +101,9 @@ void card_registry_leave(struct card *card, const struct card_app *app) {
     for (unsigned n = 0; n < TB_CHANNELS; n++)
         if (card->channels[n] && card->channels[n]->app == app)
             card_channel_leave_app(card->channels[n]);
+        else if (card->channels[n] && card->channels[n]->scp &&
+                 card->channels[n]->scp->target == app)
+            card_scp03_aim(card->channels[n]->scp, NULL);
 }
 
 void card_registry_remove(struct card *card, struct card_app *app) {

@@ -19,6 +19,7 @@ enum gp_privilege { /* of the first byte, and of the second moved by 8 */
                     GP_SECURITY_DOMAIN = 0x80,
                     GP_DELEGATED_MANAGEMENT = 0x20,
                     GP_CARD_LOCK = 0x10,
+                    GP_CARD_TERMINATE = 0x08,
                     GP_AUTHORIZED_MANAGEMENT = 0x4000,
 };
 
@@ -41,6 +42,16 @@ bool card_app_has(const struct card_app *app, enum gp_privilege p);
 /* Present, and in a life cycle state in which it may be selected. */
 bool card_app_selectable(const struct card *card, const struct card_app *app);
 
+/* app is domain, or belongs to it directly or through others. */
+static inline bool card_app_below(const struct card_app *app, const struct card_app *domain) {
+    while (app && app != domain)
+        app = app->domain;
+    return app != NULL;
+}
+
+/* It may change what is below it: an issuer's domain, or one with authorized management. */
+bool card_app_manages(const struct card_app *domain);
+
 /* In EF.DIR: what is there for the device. Domains are for those who know them. */
 static inline bool card_app_listed(const struct card *card, const struct card_app *app) {
     return app->kind == CARD_APP_SAFE && card_app_selectable(card, app);
@@ -56,7 +67,7 @@ struct card_app *card_registry_by_tar(const struct card *card, const uint8_t tar
 int card_registry_add(struct card *card, struct card_app *app) TB_CHECKED;
 /* Frees app. No channel may have it selected (card_registry_leave()). */
 void card_registry_remove(struct card *card, struct card_app *app);
-/* Channels that have app selected fall back to the MF. */
+/* Channels that have app selected fall back to the MF, those that personalise it do so no more. */
 void card_registry_leave(struct card *card, const struct card_app *app);
 void card_app_free(struct card_app *app); /* wipes; NULL is a no-op */
 /* The sequence number for one more entry; 0 when there is none left. */

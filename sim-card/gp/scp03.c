@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "iotsafe/store.h"
+
 enum { SW_SM_MISSING = 0x6987, SW_SM_WRONG = 0x6988, BLOCK = 16 };
 
 enum derivation {
@@ -71,11 +73,19 @@ int card_scp03_begin(struct tb_span aid, const struct card_keyset *ks, uint32_t 
     return 0;
 }
 
+void card_scp03_aim(struct card_scp03 *s, struct card_app *target) {
+    tb_wipe(s->store.p, s->store.n);
+    free(s->store.p);
+    s->store = (struct card_store_data){0};
+    safe_store_free(s->applet);
+    s->applet = NULL;
+    s->target = target;
+}
+
 void card_scp03_free(struct card_scp03 *s) {
     if (!s)
         return;
-    tb_wipe(s->store.p, s->store.n);
-    free(s->store.p);
+    card_scp03_aim(s, NULL);
     tb_wipe(s, sizeof *s);
     free(s);
 }

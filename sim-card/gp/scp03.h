@@ -22,10 +22,13 @@ struct card_store_data { /* blocks of STORE DATA whose last one has not come yet
     unsigned next; /* block number */
 };
 
+struct safe_store; /* iotsafe/store.h */
+
 struct card_scp03 {
     uint8_t version, key_len;                                   /* of the key set */
     uint8_t enc[GP_KEY_MAX], mac[GP_KEY_MAX], rmac[GP_KEY_MAX]; /* of the session */
     uint8_t dek[GP_KEY_MAX];                                    /* static: SCP03 has no other */
+    bool dek_des;                                               /* of a packet over the air */
     uint8_t host[SCP03_CHALLENGE], card[SCP03_CHALLENGE];
     uint8_t mcv[16]; /* MAC chaining value */
     uint64_t n;      /* commands since EXTERNAL AUTHENTICATE, for the ICVs */
@@ -33,7 +36,8 @@ struct card_scp03 {
     bool open;               /* authenticated */
     struct card_app *target; /* of STORE DATA: INSTALL [for personalization] */
     struct card_store_data store;
-    size_t status_next; /* of GET STATUS: where the next answer begins, 0: nowhere */
+    struct safe_store *applet; /* the target's side of it */
+    size_t status_next;        /* of GET STATUS: where the next answer begins, 0: nowhere */
 };
 
 /* A session that waits for the host's cryptogram. counter: used for no other challenge before or
@@ -42,6 +46,9 @@ int card_scp03_begin(struct tb_span domain_aid, const struct card_keyset *ks, ui
                      const uint8_t host[SCP03_CHALLENGE], struct card_scp03 **ret,
                      uint8_t ret_cryptogram[8]) TB_CHECKED;
 void card_scp03_free(struct card_scp03 *s); /* wipes; NULL is a no-op */
+
+/* STORE DATA goes to target from now on (NULL: to the domain), and begins anew. */
+void card_scp03_aim(struct card_scp03 *s, struct card_app *target);
 
 /* EXTERNAL AUTHENTICATE: opens the session when the cryptogram and the MAC of the command, which is
  * raw as it came, are right. False otherwise. */

@@ -93,7 +93,9 @@ static const struct card_ins *general_ins(uint8_t ins) {
  * chain, on a closed channel and in a malformed command too. */
 static bool is_secret(const struct card_channel *ch, uint8_t ins) {
     bool safe = !ch || (ch->app && ch->app->kind == CARD_APP_SAFE);
-    const struct card_ins *applet = safe ? card_applet_ins(ins) : NULL;
+    const struct card_ins *applet = safe            ? card_applet_ins(ins)
+                                    : ch && ch->app ? card_domain_ins(ins)
+                                                    : NULL;
     const struct card_ins *platform = ch && applet ? NULL : general_ins(ins);
 
     return (applet && (applet->flags & CARD_SECRET_IN)) ||

@@ -61,6 +61,13 @@ static int load_app(struct card *card, struct tb_span key, struct tb_span value)
     return r == TB_ERANGE ? TB_EPARSE : r;
 }
 
+static struct card_app *domain_of(const struct card *card, uint16_t seq) {
+    for (size_t i = 0; i < card->apps_n; i++)
+        if (card->apps[i]->seq == seq && card->apps[i]->kind == CARD_APP_DOMAIN)
+            return card->apps[i];
+    return NULL;
+}
+
 /* Domains come before their keys, in the order of the map: A, then D. */
 static int load_keyset(struct card *card, struct tb_span key, struct tb_span value) {
     struct card_keyset *ks = calloc(1, sizeof *ks);
@@ -72,9 +79,8 @@ static int load_keyset(struct card *card, struct tb_span key, struct tb_span val
     if (r == 0 && (!tb_take_u8(&key, &kind) || !tb_take_be16(&key, &seq) ||
                    !tb_take_u8(&key, &version) || key.n != 0 || version == 0))
         r = TB_EPARSE;
-    for (size_t i = 0; r == 0 && i < card->apps_n; i++)
-        if (card->apps[i]->seq == seq && card->apps[i]->kind == CARD_APP_DOMAIN)
-            domain = card->apps[i];
+    if (r == 0)
+        domain = domain_of(card, seq);
     if (r == 0 && !domain)
         r = TB_EPARSE;
     if (r < 0) {
@@ -83,6 +89,28 @@ static int load_keyset(struct card *card, struct tb_span key, struct tb_span val
     }
     ks->version = version;
     card_keyset_put(domain, ks);
+    return 0;
+}
+
+static int load_domain_data(struct card *card, struct tb_span key, struct tb_span value) {
+    struct card_domain_data *one;
+    struct card_app *domain;
+    uint8_t kind;
+    uint16_t seq = 0, tag = 0;
+    int r = card_record_open(&value);
+
+    if (r < 0)
+        return r;
+    if (!tb_take_u8(&key, &kind) || !tb_take_be16(&key, &seq) || !tb_take_be16(&key, &tag) ||
+        key.n != 0 || !card_domain_data_allowed(tag, value.n))
+        return TB_EPARSE;
+    domain = domain_of(card, seq);
+    if (!domain)
+        return TB_EPARSE;
+    one = card_domain_data_new(tag, value);
+    if (!one)
+        return TB_ENOMEM;
+    card_domain_data_put(domain, one);
     return 0;
 }
 
@@ -185,6 +213,8 @@ static int load_entry(struct tb_span key, struct tb_span value, void *user) {
         return load_app(card, key, value);
     case CARD_REC_KEYSET:
         return load_keyset(card, key, value);
+    case CARD_REC_DOMAIN_DATA:
+        return load_domain_data(card, key, value);
     case CARD_REC_OBJECT:
         return load_object(card, key, value);
     case CARD_REC_VERSION:

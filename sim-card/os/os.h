@@ -9,14 +9,15 @@
 #include "tb/apdu.h"
 #include "tb/sw.h"
 
-struct card_instance; /* iotsafe/object.h */
-struct card_session;  /* iotsafe/session.h */
-struct card_keyset;   /* gp/domain.h */
-struct card_scp03;    /* gp/scp03.h */
-struct card_toolkit;  /* toolkit/toolkit.h */
-struct card_ota;      /* ota/ota.h */
-struct fs_node;       /* os/fs.h */
-struct card_aka;      /* usim/aka.h */
+struct card_instance;    /* iotsafe/object.h */
+struct card_session;     /* iotsafe/session.h */
+struct card_keyset;      /* gp/domain.h */
+struct card_domain_data; /* gp/domain.h */
+struct card_scp03;       /* gp/scp03.h */
+struct card_toolkit;     /* toolkit/toolkit.h */
+struct card_ota;         /* ota/ota.h */
+struct fs_node;          /* os/fs.h */
+struct card_aka;         /* usim/aka.h */
 
 enum {
     CARD_AID_MAX = 16,
@@ -46,6 +47,7 @@ struct card_app {
     struct card_profile profile;
     /* of a domain */
     struct card_keyset *keysets; /* in order of versions */
+    struct card_domain_data *data;
 };
 
 /* Response data that waits for GET RESPONSE. */

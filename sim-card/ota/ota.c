@@ -70,6 +70,7 @@ struct packet {
     struct scp80_command c;
     struct target t;
     struct card_keyset *kic, *kid;
+    struct card_keyset own[2]; /* the same for the answer: the script may replace them */
     uint64_t counter;
     struct tb_span script;
 };
@@ -139,6 +140,17 @@ static uint16_t answer(struct card *card, struct cmd *cmd, const struct packet *
     return TB_SW_OK;
 }
 
+static void keep_keys(struct packet *p) {
+    if (p->kic) {
+        p->own[0] = *p->kic;
+        p->kic = &p->own[0];
+    }
+    if (p->kid) {
+        p->own[1] = *p->kid;
+        p->kid = &p->own[1];
+    }
+}
+
 static uint16_t receive(struct card *card, struct cmd *cmd, struct tb_span packet,
                         const struct sms_part *from) {
     struct packet p = {.counter = 0};
@@ -150,16 +162,17 @@ static uint16_t receive(struct card *card, struct cmd *cmd, struct tb_span packe
     if (scp80_parse(packet, &p.c) < 0)
         return TB_SW_OK; /* nobody to answer */
     status = accept(card, &p, card->ota->plain);
+    keep_keys(&p);
     if (status == SCP80_OK) {
         card->over_the_air = true;
-        if (card_ota_script(card, p.t.app, p.t.usim, p.kid ? p.kid->key[2] : NULL,
-                            p.kid ? p.kid->len : 0, p.script, &data) != TB_SW_OK)
+        if (card_ota_script(card, p.t.app, p.t.usim, p.kid, p.script, &data) != TB_SW_OK)
             status = SCP80_NO_MEMORY;
         card->over_the_air = false;
     }
     sw = answer(card, cmd, &p, status, tb_buf_span(&data), from);
     tb_wipe(card->ota->plain, sizeof card->ota->plain);
     tb_wipe(store, sizeof store);
+    tb_wipe(p.own, sizeof p.own);
     return sw;
 }
 

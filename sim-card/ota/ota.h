@@ -12,7 +12,7 @@ card_handler card_cmd_envelope;
 /* Runs a script of command APDUs, one behind the other without Le but for the last, as an
  * application that is allowed what the packet's security allows. Appends the compact answer: number
  * of commands carried out, last status word, last data. It ends with the first command that fails.
- * spec: TS102226 5.1. target: NULL for files (from the MF, or from ADF.USIM). */
+ * spec: TS102226 5.1. dek: the set whose third key new keys are
+ * enciphered with, NULL: none. target: NULL for files (from the MF, or from ADF.USIM). */
 uint16_t card_ota_script(struct card *card, struct card_app *target, bool from_usim,
-                         const uint8_t *dek, size_t dek_len, struct tb_span script,
-                         struct tb_buf *out);
+                         const struct card_keyset *dek, struct tb_span script, struct tb_buf *out);

@@ -40,7 +40,7 @@ static bool take_command(struct tb_span *script, struct tb_span *ret) {
 
 /* A channel that nobody sees: where the script's files are selected and its session is. */
 static struct card_channel *open_channel(struct card_app *target, bool from_usim,
-                                         const uint8_t *dek, size_t dek_len) {
+                                         const struct card_keyset *dek) {
     struct card_channel *ch = calloc(1, sizeof *ch);
 
     if (!ch)
@@ -55,9 +55,11 @@ static struct card_channel *open_channel(struct card_app *target, bool from_usim
             return NULL;
         }
         ch->scp->open = true; /* by the packet */
-        ch->scp->key_len = (uint8_t)dek_len;
-        if (dek_len)
-            memcpy(ch->scp->dek, dek, dek_len);
+        if (dek) {
+            ch->scp->key_len = dek->len;
+            ch->scp->dek_des = dek->type == GP_KEY_DES;
+            memcpy(ch->scp->dek, dek->key[2], dek->len);
+        }
     }
     return ch;
 }
@@ -71,9 +73,8 @@ static void close_channel(struct card_channel *ch) {
 }
 
 uint16_t card_ota_script(struct card *card, struct card_app *target, bool from_usim,
-                         const uint8_t *dek, size_t dek_len, struct tb_span script,
-                         struct tb_buf *out) {
-    struct card_channel *ch = open_channel(target, from_usim, dek, dek_len);
+                         const struct card_keyset *dek, struct tb_span script, struct tb_buf *out) {
+    struct card_channel *ch = open_channel(target, from_usim, dek);
     uint8_t store[RESPONSE_MAX], done = 0;
     struct tb_buf rsp = TB_BUF(store);
     struct tb_span command, data = TB_SPAN_NONE;
