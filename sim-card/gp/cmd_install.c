@@ -194,7 +194,7 @@ static uint16_t choose_instance(struct card *card, const struct params *p,
     if (n == INSTANCES)
         return TB_SW_NO_SPACE;
     *ret = card_instance_get(card, (uint8_t)n);
-    *ret_made = true;
+    *ret_made = *ret != NULL;
     return *ret ? TB_SW_OK : TB_SW_NO_SPACE;
 }
 

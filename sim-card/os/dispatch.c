@@ -219,18 +219,17 @@ static bool carries_data(uint16_t sw) {
     return sw == TB_SW_OK || (sw >> 8) == 0x62 || (sw >> 8) == 0x63;
 }
 
-static uint16_t keep_rest(struct cmd *cmd, struct tb_span rest, uint16_t sw) {
+/* The answer's own memory is kept: what has been carried out cannot fail for want of some. */
+static uint16_t keep_rest(struct cmd *cmd, size_t sent, uint16_t sw) {
     struct card_pending *p = &cmd->ch->pending;
 
-    p->p = malloc(rest.n);
-    if (!p->p)
-        return TB_SW_NO_SPACE;
-    memcpy(p->p, rest.p, rest.n);
-    p->n = rest.n;
-    p->off = 0;
+    p->p = cmd->out->p;
+    p->n = cmd->out->n;
+    p->off = sent;
     p->sw = sw;
     p->secret = cmd->secret_out;
-    return more(rest.n);
+    *cmd->out = (struct tb_buf){0};
+    return more(p->n - sent);
 }
 
 /* spec: ISO7816-4 5.3.4 TS102221 7.3.1.1 How much goes out now: nothing where the client fetches
@@ -246,13 +245,8 @@ static uint16_t deliver(struct cmd *cmd, uint16_t sw, struct tb_buf *rsp) {
     n = smaller(smaller(data.n, room), cmd->a.le_present ? cmd->a.ne : 256);
     if (fetch && !cmd->direct)
         n = 0;
-    if (n < data.n) {
-        uint16_t kept = keep_rest(cmd, tb_span_sub(data, n, data.n - n), sw);
-
-        if (kept == TB_SW_NO_SPACE)
-            return kept;
-        sw = kept;
-    }
+    if (n < data.n)
+        sw = keep_rest(cmd, n, sw);
     tb_put(rsp, tb_span_sub(data, 0, n));
     return sw;
 }

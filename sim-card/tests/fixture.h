@@ -26,6 +26,10 @@ struct card *fx_card(const char *knobs, struct card_nvm **ret_nvm);
 /* Runs one command given in hex; answer (with SW1 SW2) in hex in a static buffer. */
 const char *fx_run(struct card *card, const char *hex);
 
+/* Opens a session of the issuer domain, selected on the basic channel, with its keys of version 30
+ * and without secure messaging: what follows goes as it is. */
+void fx_open_session(struct card *card);
+
 /* The same on bytes. Returns the status word; *ret_data borrows until the next call. */
 uint16_t fx_transact(struct card *card, struct tb_span cmd, struct tb_span *ret_data);
 

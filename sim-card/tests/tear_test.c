@@ -17,9 +17,19 @@
     "8BD2AEB9CB7E57CB2C4B482FFC81B7AFB9DE27E1E3BD23C23A4453BD9ACE3262"                             \
     "547EF835C3DAC4FD97F8461A14611DC9C27745132DED8E545C1D54C72F046997"
 
+#define ISD     "00A4040C08A000000151000000"
+#define SESSION "session" /* fx_open_session() */
+#define TARGET  "80E620000D000007A0000005590010000000"
+#define KEY     "8810C62E5212589B9EAF19AE940D03C3B7C203F2A8DF"
+#define SSD                                                                                        \
+    "80E60C002807A000000151535008A00000015153504110A00000055910100102736456616C7565038040000000"
+#define APPLET "80E60C002008F0494F545341464509F0494F54534146450106F05341464501010002C90000"
+
+enum { PREPARATIONS = 5 };
+
 static const struct writing {
     const char *name;
-    const char *before[3]; /* run first, all of it works */
+    const char *before[PREPARATIONS]; /* run first, all of it works */
     const char *command;
     const char *knobs;
 } commands[] = {
@@ -41,6 +51,46 @@ static const struct writing {
      "008800812210 23553CBE9637A89D218AE64DAE47BF35 10 AA689C6482508000CAF78BA0C43FA8FD",
      NULL},
     {"open a secure channel", {"00A4040C08A000000151000000"}, "80500000080001020304050607", NULL},
+    {"put keys", {ISD, SESSION}, "80D800814331" KEY KEY KEY, NULL},
+    {"replace keys by others", {ISD, SESSION}, "80D830814333" KEY KEY KEY, NULL},
+    {"replace one key", {ISD, SESSION}, "80D830021730" KEY, NULL},
+    {"delete keys", {ISD, SESSION}, "80E4000003D20101", NULL},
+    {"install a domain", {ISD, SESSION}, SSD, NULL},
+    {"install an applet", {ISD, SESSION}, APPLET, NULL},
+    {"extradite",
+     {ISD, SESSION, SSD, APPLET},
+     "80E610001C10A00000055910100102736456616C75650006F05341464501000000",
+     NULL},
+    {"change privileges",
+     {ISD, SESSION, SSD},
+     "80E6400017000010A00000055910100102736456616C756501800000",
+     NULL},
+    {"lock an applet", {ISD, SESSION}, "80F0408007A0000002480400", NULL},
+    {"lock the card", {ISD, SESSION}, "80F0807F", NULL},
+    {"delete an applet", {ISD, SESSION}, "80E40000094F07A0000002480400", NULL},
+    {"delete all that belongs to a domain",
+     {ISD, SESSION, SSD, APPLET},
+     "80E40080124F10A00000055910100102736456616C7565",
+     NULL},
+    {"store data in a domain",
+     {ISD, SESSION},
+     "80E288001600700642048900012300CF0A0A0B0C0D0E0F10111213",
+     NULL},
+    {"store keys in a domain",
+     {ISD, SESSION},
+     "80E288006900B933B90F950110800188810110820101830133B90F950110800188810110820102830133B90F95011"
+     "0800188810110820103830133811330C62E5212589B9EAF19AE940D03C3B7C2C62E5212589B9EAF19AE940D03C3B7"
+     "C2C62E5212589B9EAF19AE940D03C3B7C2",
+     NULL},
+    {"create a file", {ISD, SESSION, TARGET}, "80E2800009740783014420020010", NULL},
+    {"fill a file", {ISD, SESSION, TARGET, "80E28000057503830108"}, "80E2800006770431383833", NULL},
+    {"make a pair in the card", {ISD, SESSION, TARGET}, "80E281000B7109840155850155480113", NULL},
+    {"delete an object", {ISD, SESSION, TARGET}, "80E28000057603830103", NULL},
+    {"clear an applet", {ISD, SESSION, TARGET}, "80E280000A7F08636C656172616C6C", NULL},
+    {"request a certificate",
+     {ISD, SESSION, TARGET},
+     "80E28000167D14840101500F300D310B300906035504030C026430",
+     NULL},
     {"enable PIN", {NULL}, "002800010830303030FFFFFFFF", NULL},
     {"right PIN", {NULL}, "002000010830303030FFFFFFFF", NULL},
     {"wrong PIN", {NULL}, "002000010831313131FFFFFFFF", NULL},
@@ -82,7 +132,10 @@ static void observe(struct card *card, char *state) {
         "41A4040007A0000002480400", "C1CB0100000400", "C1CD0000058503303037", "C1CD00000385010B",
         "C1CD000003850155", "41A4040C07A0000000871002", "41B08B000B", "41B201C436",
         /* an old number: AUTS tells the highest */
-        OLD_CHALLENGE};
+        OLD_CHALLENGE,
+        /* keys, applications, data of the issuer domain */
+        "41A4040C08A000000151000000", "C1CA00E000", "C1CA2F0000", "C1CA004200", "C1CA00CF00",
+        "41A4040010A00000055910100102736456616C7565"};
 
     state[0] = '\0';
     for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
@@ -120,9 +173,29 @@ static void check_pairs(struct card *card) {
     check_pair(card, "840155", "850155");
 }
 
+static void run(struct card *card, const char *command) {
+    if (strcmp(command, SESSION) == 0)
+        fx_open_session(card);
+    else
+        fx_run(card, command);
+}
+
+static bool is_done(const char *answer) {
+    const char *sw = answer + strlen(answer) - 4;
+
+    return strcmp(sw, "9000") == 0 || strncmp(sw, "61", 2) == 0 || strncmp(sw, "63C", 3) == 0;
+}
+
+/* What a reset undoes. */
+static bool is_volatile(const char *command) {
+    return strncmp(command + 2, "A4", 2) == 0 || strncmp(command + 2, "24", 2) == 0 ||
+           strcmp(command, SESSION) == 0 || strcmp(command, TARGET) == 0 ||
+           strncmp(command, "80E2800005", 10) == 0;
+}
+
 static void prepare(const struct writing *w, struct card *card) {
-    for (size_t i = 0; i < 3 && w->before[i]; i++)
-        fx_run(card, w->before[i]);
+    for (size_t i = 0; i < PREPARATIONS && w->before[i]; i++)
+        run(card, w->before[i]);
 }
 
 /* True when the cut came too late to be noticed. */
@@ -143,12 +216,14 @@ static bool cut_at(const struct writing *w, unsigned cut) {
      * effect on it */
     torn = card_nvm_tear_new(memory, 1000000);
     card = new_card(torn);
-    for (size_t i = 0; i < 3 && w->before[i]; i++)
-        if (strncmp(w->before[i] + 2, "A4", 2) == 0 || strncmp(w->before[i] + 2, "24", 2) == 0)
-            fx_run(card, w->before[i]);
+    for (size_t i = 0; i < PREPARATIONS && w->before[i]; i++)
+        if (is_volatile(w->before[i]))
+            run(card, w->before[i]);
     card_nvm_tear_cut(torn, cut);
     snprintf(answer, sizeof answer, "%s", fx_run(card, w->command));
     failed = strcmp(answer, "6581") == 0;
+    if (!failed && !is_done(answer))
+        fail_msg("%s: %s", w->name, answer);
     assert_int_equal(card_reset(card), 0); /* PINs presented are not what is compared */
     observe(card, after);
     check_pairs(card);

@@ -21,6 +21,14 @@
     "97314465A597855D57EB3935F35D4FE72C7343E7411DA802469CB286B0FB46AB"
 #define PUT_B "8124000003850105", "81D880004734454943864104" POINT_B
 
+#define ISD     "00A4040C08A000000151000000"
+#define SESSION "session" /* fx_open_session() */
+#define TARGET  "80E620000D000007A0000005590010000000"
+#define KEY     "8810C62E5212589B9EAF19AE940D03C3B7C203F2A8DF"
+#define SSD                                                                                        \
+    "80E60C002807A000000151535008A00000015153504110A00000055910100102736456616C7565038040000000"
+#define APPLET "80E60C002008F0494F545341464509F0494F54534146450106F05341464501010002C90000"
+
 static unsigned countdown; /* 0: nothing fails */
 static bool failed_one, failed_openssl;
 
@@ -90,8 +98,10 @@ static void openssl_free(void *p, const char *file, int line) {
     free(p);
 }
 
+enum { PREPARATIONS = 5 };
+
 struct tortured {
-    const char *before[4], *command;
+    const char *before[PREPARATIONS], *command;
     const char *knobs;
 };
 
@@ -132,6 +142,38 @@ static const struct tortured commands[] = {
     {{SELECT}, "91CD000003850101", NULL},
     {{SELECT, "91CD00000185"}, "81CD0000020101", NULL},
     {{SELECT, "81B9000003840104", "8124000003850101"}, "8146000006840104850104", NULL},
+    {{ISD, SESSION}, "80D800814331" KEY KEY KEY, NULL},
+    {{ISD, SESSION}, "80D830814333" KEY KEY KEY, NULL},
+    {{ISD, SESSION}, "80D830021730" KEY, NULL},
+    {{ISD, SESSION}, "80E4000003D20101", NULL},
+    {{ISD, SESSION}, SSD, NULL},
+    {{ISD, SESSION}, APPLET, NULL},
+    {{ISD, SESSION, SSD, APPLET},
+     "80E610001C10A00000055910100102736456616C75650006F05341464501000000",
+     NULL},
+    {{ISD, SESSION, SSD}, "80E6400017000010A00000055910100102736456616C756501800000", NULL},
+    {{ISD, SESSION}, "80F0408007A0000002480400", NULL},
+    {{ISD, SESSION}, "80F0807F", NULL},
+    {{ISD, SESSION}, "80E40000094F07A0000002480400", NULL},
+    {{ISD, SESSION, SSD, APPLET}, "80E40080124F10A00000055910100102736456616C7565", NULL},
+    {{ISD, SESSION}, "80E288001600700642048900012300CF0A0A0B0C0D0E0F10111213", NULL},
+    {{ISD, SESSION},
+     "80E288006900B933B90F950110800188810110820101830133B90F950110800188810110820102830133B90F95011"
+     "0800188810110820103830133811330C62E5212589B9EAF19AE940D03C3B7C2C62E5212589B9EAF19AE940D03C3B7"
+     "C2C62E5212589B9EAF19AE940D03C3B7C2",
+     NULL},
+    {{ISD, SESSION, TARGET}, "80E2800009740783014420020010", NULL},
+    {{ISD, SESSION, TARGET, "80E28000057503830108"}, "80E2800006770431383833", NULL},
+    {{ISD, SESSION, TARGET}, "80E281000B7109840155850155480113", NULL},
+    {{ISD, SESSION, TARGET}, "80E28000057603830103", NULL},
+    {{ISD, SESSION, TARGET}, "80E28000167D14840101500F300D310B300906035504030C026430", NULL},
+    {{ISD, SESSION}, TARGET, NULL},
+    {{ISD, SESSION, TARGET},
+     "80E2010005"
+     "7E03830103"
+     "00",
+     NULL},
+    {{ISD, SESSION, TARGET}, "80E2000004770A3939", NULL},
     {{NULL}, "00A40004023F0000", NULL},
     {{NULL}, "00A40004023F00", NULL},
     {{NULL}, "80F20000", NULL},
@@ -152,6 +194,13 @@ static bool is_of_memory(const char *answer) {
             strcmp(answer, "6A80") == 0); /* it does not always say why it refused a key */
 }
 
+static void run(struct card *card, const char *command) {
+    if (strcmp(command, SESSION) == 0)
+        fx_open_session(card);
+    else
+        fx_run(card, command);
+}
+
 /* Objects, public keys, files, as a fresh channel sees them. */
 static void observe(struct card *card, char *state) {
     static const char *const probes[] = {"41A4040007A0000002480400",
@@ -160,7 +209,11 @@ static void observe(struct card *card, char *state) {
                                          "C1CD000003850105",
                                          "C1CD000003850155",
                                          "41A4040C07A0000000871002",
-                                         "41B08B000B"};
+                                         "41B08B000B",
+                                         "41A4040C08A000000151000000",
+                                         "C1CA00E000",
+                                         "C1CA2F0000",
+                                         "C1CA004200"};
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
@@ -175,8 +228,8 @@ static void run_normally(const struct tortured *t, char sw[5]) {
     struct card *card = fx_card(t->knobs, &nvm);
     const char *answer;
 
-    for (size_t i = 0; i < 4 && t->before[i]; i++)
-        fx_run(card, t->before[i]);
+    for (size_t i = 0; i < PREPARATIONS && t->before[i]; i++)
+        run(card, t->before[i]);
     answer = fx_run(card, t->command);
     snprintf(sw, 5, "%s", answer + strlen(answer) - 4);
     card_free(card);
@@ -194,8 +247,8 @@ static bool fail_at(const struct tortured *t, unsigned k, const char *normal) {
     bool more;
     int r;
 
-    for (size_t i = 0; i < 4 && t->before[i]; i++)
-        fx_run(card, t->before[i]);
+    for (size_t i = 0; i < PREPARATIONS && t->before[i]; i++)
+        run(card, t->before[i]);
     observe(card, after);
     arm(k);
     answer = fx_run(card, t->command);
@@ -205,6 +258,8 @@ static bool fail_at(const struct tortured *t, unsigned k, const char *normal) {
         if (!more || !is_of_memory(sw))
             fail_msg("%s, allocation %u: %s, normally %s", t->command, k, sw, normal);
         observe(card, before);
+        if (strcmp(before, after) != 0)
+            print_error("%s, allocation %u: %s\n", t->command, k, sw);
         assert_string_equal(before, after);
     }
     card_free(card);
@@ -234,13 +289,13 @@ static void commands_work_afterwards(void **state) {
         struct card *card = fx_card(commands[i].knobs, &nvm);
         char answer[8];
 
-        for (size_t b = 0; b < 4 && commands[i].before[b]; b++)
-            fx_run(card, commands[i].before[b]);
+        for (size_t b = 0; b < PREPARATIONS && commands[i].before[b]; b++)
+            run(card, commands[i].before[b]);
         arm(1);
         snprintf(answer, sizeof answer, "%s", fx_run(card, commands[i].command));
         if (disarm() && is_of_memory(answer)) {
-            for (size_t b = 0; b < 4 && commands[i].before[b]; b++)
-                fx_run(card, commands[i].before[b]);
+            for (size_t b = 0; b < PREPARATIONS && commands[i].before[b]; b++)
+                run(card, commands[i].before[b]);
             assert_false(is_of_memory(fx_run(card, commands[i].command)));
         }
         card_free(card);
