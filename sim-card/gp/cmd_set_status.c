@@ -40,8 +40,7 @@ static uint8_t app_life(const struct card_app *by, const struct card_app *app, u
 }
 
 static uint16_t set_card(struct card *card, struct cmd *cmd) {
-    struct card_app *domain = cmd->ch->app,
-                    *issuer = domain->domain ? card_registry_issuer(card) : domain;
+    struct card_app *domain = cmd->ch->app, *issuer = card_app_issuer(domain);
     struct gp_change change = {0};
     uint8_t was = issuer->life;
     uint16_t sw;
@@ -116,7 +115,7 @@ uint16_t card_cmd_set_status(struct card *card, struct cmd *cmd) {
     default:
         return TB_SW_P1P2;
     }
-    if (card_registry_issuer(card)->life == GP_CARD_LOCKED)
+    if (card_app_issuer(cmd->ch->app)->life == GP_CARD_LOCKED)
         return TB_SW_CONDITIONS;
     sw = gp_find_below(card, cmd, cmd->a.data, &app);
     if (sw != TB_SW_OK)

@@ -46,8 +46,8 @@ uint16_t gp_find_below(const struct card *card, const struct cmd *cmd, struct tb
 }
 
 /* spec: GPCS 5.1.1.4 5.1.1.5 what a locked card still does, and a terminated one */
-static bool card_permits(const struct card *card, const struct card_ins *row) {
-    const struct card_app *issuer = card_registry_issuer(card);
+static bool card_permits(const struct cmd *cmd, const struct card_ins *row) {
+    const struct card_app *issuer = card_app_issuer(cmd->ch->app);
 
     if (issuer->life == GP_TERMINATED)
         return row->run == card_cmd_gp_get_data;
@@ -74,7 +74,7 @@ static uint16_t run_secured(struct card *card, struct cmd *cmd, const struct car
         free(data);
         return end_session(cmd, sw);
     }
-    sw = card_permits(card, row) ? row->run(card, cmd) : TB_SW_CONDITIONS;
+    sw = card_permits(cmd, row) ? row->run(card, cmd) : TB_SW_CONDITIONS;
     /* The command may have ended the session. */
     if (cmd->ch->scp &&
         (!card_out_room(cmd, 32) || card_scp03_wrap(cmd->ch->scp, cmd->out, sw) < 0))
@@ -94,5 +94,5 @@ uint16_t card_domain_run(struct card *card, struct cmd *cmd, const struct card_i
         return TB_SW_CONDITIONS; /* nothing to take off: no session */
     if (!(row->flags & PUBLIC))
         return TB_SW_SECURITY;
-    return card_permits(card, row) ? row->run(card, cmd) : TB_SW_CONDITIONS;
+    return card_permits(cmd, row) ? row->run(card, cmd) : TB_SW_CONDITIONS;
 }

@@ -49,6 +49,13 @@ static inline bool card_app_below(const struct card_app *app, const struct card_
     return app != NULL;
 }
 
+/* The issuer's domain in the end. */
+static inline struct card_app *card_app_issuer(struct card_app *app) {
+    while (app->domain)
+        app = app->domain;
+    return app;
+}
+
 /* It may change what is below it: an issuer's domain, or one with authorized management. */
 bool card_app_manages(const struct card_app *domain);
 

@@ -126,7 +126,7 @@ static int find_app(const struct card *card, struct tb_span prefix, int start) {
         (prefix.n > 0 && memcmp(prefix.p, alias, prefix.n) != 0))
         return app;
     for (size_t i = 0; i < card->apps_n; i++)
-        if (card->apps[i] == card_registry_issuer(card))
+        if (card->apps[i] == card_registry_issuer(card) && card_app_selectable(card, card->apps[i]))
             return (int)i + 1;
     return app;
 }

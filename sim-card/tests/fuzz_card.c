@@ -1,6 +1,7 @@
-/* Any sequence of commands: first byte chooses profile knobs, then each command with two bytes of
- * length before it; a length of 0 is a reset. The card answers each with a status word;
- * fx_transact() sees to it that none of the answers holds a secret. */
+/* Any sequence of commands: first byte chooses profile knobs, and by its upper two bits whether a
+ * session of the issuer domain is open and whether it personalises an applet; then each command
+ * with two bytes of length before it; a length of 0 is a reset. The card answers each with a status
+ * word; fx_transact() sees to it that none of the answers holds a secret. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -30,11 +31,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     if (!tb_take_u8(&in, &which))
         return 0;
-    cfg.nvm = fx_memory(knobs[which % KNOBS]);
+    cfg.nvm = fx_memory(knobs[(which & 0x3F) % KNOBS]);
     card = card_new(&cfg, &r);
     assert(card);
     r = card_power_on(card, &atr);
     assert(r == 0);
+    if (which & 0x80) {
+        fx_run(card, "00A4040C08A000000151000000");
+        fx_open_session(card);
+        if (which & 0x40)
+            fx_run(card, "80E620000D000007A0000005590010000000");
+    }
     for (int i = 0; i < MAX_COMMANDS && tb_take_be16(&in, &n); i++) {
         if (n == 0) {
             r = card_reset(card);
