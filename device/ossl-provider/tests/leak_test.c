@@ -10,7 +10,10 @@
 #include "bed.h"
 #include "tls.h"
 
-enum { WARM = 500, SLACK = 48 * 1024 }; /* bytes, of caches and fragments: less than an object each */
+enum {
+    WARM = 500,
+    SLACK = 48 * 1024
+}; /* bytes, of caches and fragments: less than an object each */
 
 static int handshakes = 1000;
 
