@@ -13,7 +13,7 @@
 #include "bench.h"
 
 /* MQTT 3.1.1: what bench_tls_connect() sends, and what it waits for */
-enum { MQTT_CONNECT_BYTES = 19 };
+enum { MQTT_CONNECT_BYTES = 19, MAX_FD = 1 << 16 };
 static const uint8_t mqtt_connack[] = {0x20, 2, 0, 0};
 
 static const struct bench_server *config;
@@ -91,7 +91,10 @@ void bench_server_tell(SSL *ssl, struct bench_traffic t) {
     (void)SSL_write(ssl, text, n);
 }
 
+static struct connection *connections[MAX_FD]; /* by descriptor */
+
 static void end(struct connection *c) {
+    connections[c->fd] = NULL;
     SSL_free(c->ssl);
     close(c->fd);
     free(c);
@@ -143,11 +146,12 @@ static bool go_on(struct connection *c) {
 
 static void begin(SSL_CTX *ctx, int epoll, int fd) {
     struct connection *c = calloc(1, sizeof *c);
-    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = c};
+    struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
     int one = 1;
 
-    if (!c)
+    if (!c || fd >= MAX_FD)
         abort();
+    connections[fd] = c;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->fd = fd;
     c->ssl = SSL_new(ctx);
@@ -158,7 +162,7 @@ static void begin(SSL_CTX *ctx, int epoll, int fd) {
 }
 
 static void serve(SSL_CTX *ctx, int listener) {
-    struct epoll_event e[64] = {{.events = EPOLLIN, .data.ptr = NULL}};
+    struct epoll_event e[64] = {{.events = EPOLLIN, .data.fd = listener}};
     int epoll = epoll_create1(EPOLL_CLOEXEC);
 
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &e[0]);
@@ -166,11 +170,12 @@ static void serve(SSL_CTX *ctx, int listener) {
         int n = epoll_wait(epoll, e, sizeof e / sizeof *e, -1), fd;
 
         for (int i = 0; i < n; i++) {
-            struct connection *c = e[i].data.ptr;
+            struct connection *c = connections[e[i].data.fd];
 
             if (c && !go_on(c))
                 end(c);
-            if (!c && (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+            if (e[i].data.fd == listener &&
+                (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
                 begin(ctx, epoll, fd);
         }
     }
