@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import cardtest
+import gphost
 import pcscbed
 import tbtest
 
@@ -50,6 +51,24 @@ class Pcscd(cardtest.CardCase):
             self.assertTrue(cardtest.verifies(self, cert, digest, card.sign(digest)))
             self.assertEqual(cardtest.fingerprint(card.read_file("02")), self.record["certificates"][0]["fingerprint"])
             self.pcsc.disconnect(pcscbed.Pcsc.UNPOWER)  # else the next one would find the protocol chosen
+
+    def test_is_managed_by_a_host_over_either_protocol(self):
+        for number, protocol in enumerate((pcscbed.Pcsc.T1, pcscbed.Pcsc.T0)):
+            self.pcsc.connect(self.reader, protocol)
+            applet = bytes((0xF0, 0, 0, 0, number))
+            host = gphost.Host(self.pcsc.transmit)
+            host.select()
+            host.open(0x33)
+            host.install_applet(applet)
+            host.personalize(applet)
+            host.store(0x74, bytes.fromhex("83010220022000"))
+            content = os.urandom(3000)
+            for size in (1 + number, 16, 200, 231):  # what fits with MAC and padding
+                host.store(0x77, content[:100 if size < 16 else 3000], size)
+            card = PcscLink(self.pcsc)
+            card.select(applet.hex())
+            self.assertEqual(card.read_file("02"), content)
+            self.pcsc.disconnect(pcscbed.Pcsc.UNPOWER)
 
     def test_costs_no_delayed_acknowledgements(self):
         # Debian's driver sends length and body in two segments: without TCP_QUICKACK each command takes 40 ms or more.
