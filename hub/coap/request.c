@@ -6,12 +6,13 @@
 
 struct hub_coap_call {
     struct hub_coap_call *next, **link;
-    struct hub_coap_peer *peer;
+    struct hub_coap_peer *peer; /* NULL: gone while the API was being asked */
     struct hub_coap_ask ask;
     struct hub_coap_recent *recent; /* where its code is to be noted; NULL */
     coap_mid_t mid;
     struct hub_api_call *api;
     coap_pdu_t *response; /* while the handler runs: the answer can go with the acknowledgement */
+    bool asking;          /* inside hub_api_request() */
     bool answered;
     int observe; /* value of the option; -1: none */
     enum hub_api_resource what;
@@ -162,17 +163,28 @@ static bool take_body(struct hub_coap_peer *p, const coap_pdu_t *req, const stru
     return false;
 }
 
-static void call_gone(struct hub_coap_call *c) {
+static void unlink_call(struct hub_coap_call *c) {
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
     c->peer->call_count--;
+}
+
+static void call_gone(struct hub_coap_call *c) {
+    unlink_call(c);
     free(c);
 }
 
+/* One that the API is just being asked for stays until it has answered: what a request changes is
+ * told to observers, and sending may be the end of the session that has asked. */
 void hub_coap_drop_calls(struct hub_coap_peer *p) {
     for (struct hub_coap_call *c = p->calls, *next; c; c = next) {
         next = c->next;
+        if (c->asking) {
+            unlink_call(c);
+            c->peer = NULL;
+            continue;
+        }
         hub_api_cancel(c->api);
         call_gone(c);
     }
@@ -197,11 +209,14 @@ static int64_t register_observer(struct hub_coap_call *c, const struct hub_api_a
 
 static void on_answer(const struct hub_api_answer *a, void *arg) {
     struct hub_coap_call *c = arg;
-    int64_t observe = register_observer(c, a);
     struct hub_coap_peer *peer;
     struct hub_coap_ask ask;
+    int64_t observe;
 
     c->answered = true;
+    if (!c->peer)
+        return; /* ask_api() goes on */
+    observe = register_observer(c, a);
     if (c->response) {
         c->code = hub_coap_fill(c->peer->session, c->response, &c->ask, a, observe);
         return; /* ask_api() goes on */
@@ -212,10 +227,12 @@ static void on_answer(const struct hub_api_answer *a, void *arg) {
     hub_coap_send(peer, &ask, ask.confirmable, a, observe);
 }
 
-static void ask_api(struct hub_coap_peer *p, const struct hub_coap_ask *ask,
+/* False: the session has ended meanwhile, and p is gone. */
+static bool ask_api(struct hub_coap_peer *p, const struct hub_coap_ask *ask,
                     const struct hub_api_request *req, int observe, struct hub_coap_recent *recent,
                     coap_mid_t mid, coap_pdu_t *response) {
-    const struct hub_api_peer who = {.device = p->id.peer.cred.device,
+    char device[HUB_DEVICE_MAX + 1];
+    const struct hub_api_peer who = {.device = device,
                                      .identity = p->identity,
                                      .kind = hub_cred_kind_name(p->id.peer.cred.kind),
                                      .protocol = "coap",
@@ -225,6 +242,7 @@ static void ask_api(struct hub_coap_peer *p, const struct hub_coap_ask *ask,
 
     if (!c)
         abort();
+    snprintf(device, sizeof device, "%s", p->id.peer.cred.device);
     c->peer = p;
     c->ask = *ask;
     c->recent = recent;
@@ -240,12 +258,21 @@ static void ask_api(struct hub_coap_peer *p, const struct hub_coap_ask *ask,
         c->next->link = &c->next;
     p->calls = c;
     p->call_count++;
+    c->asking = true;
     c->api = hub_api_request(p->coap->cfg.api, &who, req, on_answer, c);
+    c->asking = false;
     c->response = NULL;
+    if (!c->peer) {
+        if (c->api)
+            hub_api_cancel(c->api);
+        free(c);
+        return false;
+    }
     if (c->answered) {
         note_code(c);
         call_gone(c);
     } /* else the response stays empty, which libcoap makes a bare acknowledgement */
+    return true;
 }
 
 /* A repetition of a request that is no GET: what was answered is answered again, and not done
@@ -286,7 +313,9 @@ static void serve(struct hub_coap_peer *p, const coap_pdu_t *req, const struct t
         return;
     if (!reliable && ask->method != HUB_API_GET)
         recent = remember(p, mid);
-    ask_api(p, ask, &r, observe == 0 || observe == 1 ? (int)observe : -1, recent, mid, response);
+    if (!ask_api(p, ask, &r, observe == 0 || observe == 1 ? (int)observe : -1, recent, mid,
+                 response))
+        return;
     free(p->upload.p);
     p->upload = (struct hub_coap_upload){0};
 }
@@ -319,17 +348,19 @@ static void on_request(coap_resource_t *resource, coap_session_t *session, const
 static void on_nack(coap_session_t *session, const coap_pdu_t *sent, const coap_nack_reason_t why,
                     const coap_mid_t mid) {
     struct hub_coap_peer *p = coap_session_get_app_data(session);
-    const coap_bin_const_t token = coap_pdu_get_token(sent);
+    coap_bin_const_t token;
 
     (void)mid;
     if (!p || p->reason)
         return;
     if (why == COAP_NACK_RST)
         hub_coap_heard(p);
-    if (why == COAP_NACK_RST)
+    if (why == COAP_NACK_RST && sent) {
+        token = coap_pdu_get_token(sent);
         hub_coap_forget(p, token.s, token.length);
-    else if (why == COAP_NACK_TOO_MANY_RETRIES)
+    } else if (why == COAP_NACK_TOO_MANY_RETRIES) {
         hub_coap_doom(p, "timeout");
+    }
 }
 
 static void on_pong(coap_session_t *session, const coap_pdu_t *pong, const coap_mid_t mid) {

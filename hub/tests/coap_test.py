@@ -1,6 +1,8 @@
 """The CoAP endpoints: who gets in, and what the device API looks like from there."""
 import os
+import signal
 import socket
+import struct
 import subprocess
 import time
 import tbtest
@@ -498,6 +500,24 @@ class Observe(CoapCase):
         self.events.ok("revoke", device=PSK_ID)
         self.assertEqual(hub.ask("state")["sessions"], 24)
         self.assertEqual(hub.stop(), 0)
+
+    def test_who_changes_what_it_observes_and_is_gone_harms_nobody(self):
+        """The session ends while its own request is being answered: its observers are told first, and cannot be."""
+        hub = self.coap_hub()
+        awake = self.tcp(hub)
+        self.assertEqual(awake.ask(PUT, "state", b"0").code, "2.01")
+        for version in ("1.2", "1.3"):
+            s = self.tcp(hub, version)
+            for n in range(1, 9):  # told in reverse: each message is shorter than the one before
+                self.observe(s, "state", token=bytes([n]) * n)
+            self.observe(awake, "state", token=b"s")
+            os.kill(hub.pid, signal.SIGSTOP)  # both are there when it looks
+            s.send(PUT, b"last", path_options("state"), version.encode())
+            s.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()  # by a reset
+            os.kill(hub.pid, signal.SIGCONT)
+            self.events.expect("closed", device=ICCID)
+            self.assertEqual(awake.ask(GET, "whoami").code, "2.05")
 
     def test_observers_of_a_session_are_bounded(self):
         s = self.dtls(self.coap_hub())
