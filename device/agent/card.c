@@ -376,6 +376,8 @@ static int wait_for_slot(struct dev_card *card) {
     for (at = &card->waiting; *at != &me; at = &(*at)->next)
         ;
     *at = me.next;
+    if (r < 0 && !all_taken(card->slots)) /* it was woken to take one, and does not */
+        wake_one(card);
     return r;
 }
 

@@ -200,7 +200,7 @@ int dev_stream_resolve(struct dev_task *t, struct tb_addr *a, uint64_t until) {
     }
     while (!l->done) {
         r = dev_task_wait(t, until);
-        if (r < 0) {
+        if (r < 0 && !l->done) {
             l->task = NULL; /* on_lookup() frees */
             uv_cancel((uv_req_t *)&l->req);
             return r;

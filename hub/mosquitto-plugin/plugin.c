@@ -210,10 +210,14 @@ static void recheck(struct plugin *p) {
     struct guest *g;
 
     while ((g = find_over(p, &v))) {
+        const char *id = mosquitto_client_id(g->client);
+
         g->kicked = true;
+        if (!id) /* not for mosquitto, to which that means everybody; it goes by itself */
+            continue;
         mosquitto_log_printf(MOSQ_LOG_NOTICE, "iot-hub: kicked reason=%s device=%s",
                              hub_verdict_name(v), g->cred.device);
-        mosquitto_kick_client_by_clientid(mosquitto_client_id(g->client), true);
+        mosquitto_kick_client_by_clientid(id, true);
     }
     p->rechecked_ms = tb_clock_mono_ms();
 }
