@@ -24,8 +24,8 @@ static void put_key_information(const struct card_app *domain, struct tb_buf *ou
     size_t all = tb_tlv_open(out, 0xE0);
 
     for (const struct card_keyset *ks = domain->keysets; ks; ks = ks->next)
-        for (uint8_t id = 1; id <= GP_KEYS; id++) {
-            const uint8_t entry[] = {id, ks->version, ks->type, ks->len};
+        for (unsigned id = 1; id <= GP_KEYS; id++) {
+            const uint8_t entry[] = {(uint8_t)id, ks->version, ks->type, ks->len};
 
             tb_put_tlv(out, 0xC0, tb_span(entry, sizeof entry));
         }

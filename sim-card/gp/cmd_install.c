@@ -54,7 +54,7 @@ static bool take_toolkit(struct tb_span v, struct params *p) {
 
     if (!tb_take_u8(&v, &n) || !tb_take(&v, n, &field) || /* access domain */
         !tb_take(&v, 3, &field) ||                        /* priority, timers, text */
-        !tb_take_u8(&v, &n) || !tb_take(&v, 2u * n, &field) || !tb_take_u8(&v, &n))
+        !tb_take_u8(&v, &n) || !tb_take(&v, (size_t)2 * n, &field) || !tb_take_u8(&v, &n))
         return false; /* menu entries, channels */
     if (v.n == 0)
         return true;

@@ -66,7 +66,7 @@ static uint16_t set_card(struct card *card, struct cmd *cmd) {
 static uint16_t set_apps(struct card *card, struct cmd *cmd, struct card_app *top, bool all) {
     struct card_app *by = cmd->ch->app;
     struct gp_change change = {0};
-    uint8_t life[CARD_MAX_APPS];
+    uint8_t life[CARD_MAX_APPS] = {0};
     uint16_t sw;
 
     for (size_t i = 0; i < card->apps_n; i++) {

@@ -25,7 +25,7 @@ static const uint8_t safe_file[] = {0xF0, 'I', 'O', 'T', 'S', 'A', 'F', 'E'};
 static const uint8_t safe_module[] = {0xF0, 'I', 'O', 'T', 'S', 'A', 'F', 'E', 0x01};
 
 #define AID(bytes)                                                                                 \
-    { bytes, sizeof bytes }
+    { (bytes), sizeof(bytes) }
 const struct gp_module gp_modules[GP_MODULES] = {
     {AID(domain_file), AID(domain_module), CARD_APP_DOMAIN},
     {AID(safe_file), AID(safe_module), CARD_APP_SAFE},

@@ -73,13 +73,13 @@ int card_registry_add(struct card *card, struct card_app *app) {
 
     if (card->apps_n >= CARD_MAX_APPS)
         return TB_ERANGE;
-    apps = realloc(card->apps, (card->apps_n + 1) * sizeof *apps);
+    apps = realloc(card->apps, (card->apps_n + 1) * sizeof(struct card_app *));
     if (!apps)
         return TB_ENOMEM;
     card->apps = apps;
     while (at > 0 && apps[at - 1]->seq > app->seq)
         at--;
-    memmove(&apps[at + 1], &apps[at], (card->apps_n - at) * sizeof *apps);
+    memmove(&apps[at + 1], &apps[at], (card->apps_n - at) * sizeof(struct card_app *));
     apps[at] = app;
     card->apps_n++;
     return 0;
@@ -112,7 +112,7 @@ void card_registry_remove(struct card *card, struct card_app *app) {
     while (card->apps[at] != app)
         at++;
     card->apps_n--;
-    memmove(&card->apps[at], &card->apps[at + 1], (card->apps_n - at) * sizeof *card->apps);
+    memmove(&card->apps[at], &card->apps[at + 1], (card->apps_n - at) * sizeof(struct card_app *));
     card_app_free(app);
 }
 
