@@ -44,6 +44,8 @@ class Accepted(CoapCase):
             with self.subTest(suite):
                 with self.dtls(hub, "--ciphers", suite) as s:
                     self.assertEqual(whoami(s.ask(GET, "whoami"))["cipher"], suite)
+        self.assertIn("New, TLSv1.3, Cipher is TLS_AES_128_CCM_8_SHA256",
+                      self.s_client(hub.ready["coaps_tcp"], *self.cert_options(), "-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_8_SHA256", dtls=False))
         for suite in ("PSK-AES128-CCM8", "PSK-AES128-CCM", "PSK-AES128-GCM-SHA256", "ECDHE-PSK-AES128-CBC-SHA256"):
             with self.subTest(suite):
                 with self.dtls_psk(hub, "--ciphers", suite) as s:

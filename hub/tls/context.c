@@ -115,8 +115,11 @@ static const char psk_suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA2
                                     "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_8_SHA256";
 
 /* SHA-256 first: clients that leave HKDF to a card may know this length only. */
-static const char suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:"
-                                "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384";
+#define SUITES_13                                                                                  \
+    "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:"                  \
+    "TLS_AES_256_GCM_SHA384"
+static const char suites_13[] = SUITES_13;
+static const char coap_suites_13[] = SUITES_13 ":TLS_AES_128_CCM_8_SHA256";
 
 static int (*default_security)(const SSL *s, const SSL_CTX *ctx, int op, int bits, int nid,
                                void *other, void *ex);
@@ -152,7 +155,9 @@ static int set_algorithms(SSL_CTX *ctx, const struct hub_front_config *cfg, stru
             default_security = SSL_CTX_get_security_callback(ctx);
         SSL_CTX_set_security_callback(ctx, allow_ccm8);
     }
-    if (!SSL_CTX_set_ciphersuites(ctx, cfg->psk ? psk_suites_13 : suites_13))
+    if (!SSL_CTX_set_ciphersuites(ctx, cfg->psk    ? psk_suites_13
+                                       : cfg->coap ? coap_suites_13
+                                                   : suites_13))
         return openssl_says(e, TB_EPARSE, NULL, "the suites of TLS 1.3 cannot be used");
     if (!SSL_CTX_set_cipher_list(ctx, cfg->ciphers ? cfg->ciphers : psk_suites_12))
         return openssl_says(e, TB_EPARSE, NULL, "--ciphers or ciphers= cannot be used");
