@@ -137,7 +137,7 @@ struct card {
     struct card_instance *instances; /* list */
     struct card_toolkit *toolkit;    /* volatile, like the next */
     struct card_ota *ota;
-    bool over_the_air;        /* a script of a secured packet is running: it may what ADM may */
+    bool over_the_air;        /* a script for the files is running: it may what ADM may */
     struct card_admin *admin; /* remote administration session, NULL when none */
 };
 

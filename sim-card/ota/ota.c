@@ -164,7 +164,7 @@ static uint16_t receive(struct card *card, struct cmd *cmd, struct tb_span packe
     status = accept(card, &p, card->ota->plain);
     keep_keys(&p);
     if (status == SCP80_OK) {
-        card->over_the_air = true;
+        card->over_the_air = !p.t.app; /* an application's keys are none of the files' */
         if (card_ota_script(card, p.t.app, p.t.usim, p.kid, p.script, &data) != TB_SW_OK)
             status = SCP80_NO_MEMORY;
         card->over_the_air = false;
