@@ -5,6 +5,7 @@ import os
 import sqlite3
 
 import cardtest
+import gphost
 import tbtest
 
 
@@ -144,6 +145,28 @@ class Made(cardtest.CardCase):
         link.select()
         self.assertEqual(link.transmit(bytes.fromhex("8084000010"))[0:1].hex(), "61")
         self.check_identity(link, "01", "02", "03")
+
+    def test_owners_card_has_two_owners(self):
+        link = self.up("owners.card", "--export-secrets")
+        link.select()
+        self.check_identity(link, "01", "02", "03")
+        link.select("F0495341464501")
+        self.assertEqual(link.apdu("80CD000003850101")[1], "6D00")
+        domains = {d["name"]: d for d in self.record["domains"]}
+        own = {"first": cardtest.GSMA, "second": "F0495341464501"}
+        for name, applet in own.items():
+            host = gphost.Host(link.transmit)
+            host.select(bytes.fromhex(domains[name]["aid"]))
+            keys = domains[name]["keys"][0]
+            host.open(0x33, [bytes.fromhex(keys[k]) for k in ("enc", "mac", "dek")])
+            for other in own.values():
+                if other == applet:
+                    host.personalize(bytes.fromhex(other))
+                else:
+                    with self.assertRaises(gphost.Refused):
+                        host.personalize(bytes.fromhex(other))
+            with self.assertRaises(AssertionError):
+                host.open()
 
     def test_bare_card_has_no_applet(self):
         link = self.up("bare.card")
