@@ -227,7 +227,7 @@ static uint16_t store_in_domain(struct card *card, struct cmd *cmd, struct card_
 
 /* ---- both ---- */
 
-static uint16_t store_in_applet(struct card *card, struct cmd *cmd, struct card_instance *in,
+static uint16_t store_in_applet(struct card *card, struct cmd *cmd, const struct card_app *app,
                                 struct tb_span block) {
     struct card_scp03 *s = cmd->ch->scp;
     uint16_t sw;
@@ -235,7 +235,7 @@ static uint16_t store_in_applet(struct card *card, struct cmd *cmd, struct card_
     if (cmd->a.p1 & ENCRYPTED || (cmd->a.p1 & STRUCTURE) == AS_DGI)
         return TB_SW_P1P2;
     if (!s->applet)
-        s->applet = safe_store_new(in);
+        s->applet = safe_store_new(app->instance, &app->profile);
     if (!s->applet)
         return TB_SW_NO_SPACE;
     if (block.n == 0 && cmd->a.p2 > 0 && s->store.n == 0)
@@ -256,7 +256,7 @@ static uint16_t store(struct card *card, struct cmd *cmd, struct tb_span block) 
     uint16_t sw;
 
     if (target->kind == CARD_APP_SAFE)
-        return store_in_applet(card, cmd, target->instance, block);
+        return store_in_applet(card, cmd, target, block);
     sw = keep_block(&s->store, block);
     if (sw != TB_SW_OK || !(cmd->a.p1 & LAST))
         return sw;

@@ -30,7 +30,13 @@
     NUMBER(max_block, uint16_t, "max_block", 1, 256)                                               \
     NUMBER(object_list_limit, uint16_t, "object_list_limit", 0, 65535)                             \
     NUMBER(max_sessions, uint8_t, "max_sessions", 1, 8)                                            \
-    NUMBER(version, uint8_t, "version", 0, 255)
+    NUMBER(version, uint8_t, "version", 0, 255)                                                    \
+    NUMBER(store_pair, uint8_t, "store_pair", 1, 255)                                              \
+    NUMBER(store_private, uint8_t, "store_private", 1, 255)                                        \
+    NUMBER(store_key, uint8_t, "store_key", 1, 255)                                                \
+    NUMBER(store_public, uint8_t, "store_public", 1, 255)                                          \
+    NUMBER(store_public_key, uint8_t, "store_public_key", 1, 255)                                  \
+    NUMBER(store_secret, uint8_t, "store_secret", 1, 255)
 
 static_assert(CARD_MAX_SESSIONS == 8, "the range of max_sessions");
 static_assert(TB_SAFE_LEN_8 == 0 && TB_SAFE_LEN_16 == 1 && TB_SAFE_LEN_BER == 2,
@@ -170,7 +176,9 @@ int card_profile_get(const struct card_profile *profile, const char *knob, char 
 /* What no known applet does otherwise. */
 #define COMMON                                                                                     \
     .select_opens_channel = true, .session_reopen = true, .tolerate_trailing = true,               \
-    .max_block = 255, .max_sessions = 4, .version = 0x10
+    .max_block = 255, .max_sessions = 4, .version = 0x10, .store_pair = 0x71,                      \
+    .store_private = 0x72, .store_key = 0x73, .store_public = 0x78, .store_public_key = 0x79,      \
+    .store_secret = 0x7C
 #define LEN8    .sig_len = TB_SAFE_LEN_8
 #define LEN16   .sig_len = TB_SAFE_LEN_16
 #define WRAPPED .info_wrapper = true

@@ -10,20 +10,14 @@ enum {
     FIELDS = 24,
 };
 
-enum command { /* tags of commands; the published ones, and ours in the places between */
+enum command { /* tags of commands; those that are not published are what the profile says */
                DO_DEBUG = 0x70,
-               DO_CREATE_PAIR = 0x71,
-               DO_CREATE_PRIVATE = 0x72,
-               DO_UPDATE_KEY = 0x73,
                DO_CREATE_FILE = 0x74,
                DO_SELECT = 0x75,
                DO_DELETE = 0x76,
                DO_UPDATE_FILE = 0x77,
-               DO_CREATE_PUBLIC = 0x78,
-               DO_UPDATE_PUBLIC = 0x79,
                DO_READ_PUBLIC = 0x7A,
                DO_SELECT_READ_PUBLIC = 0x7B,
-               DO_CREATE_SECRET = 0x7C,
                DO_CSR = 0x7D,
                DO_READ_FILE = 0x7E,
                DO_RESET = 0x7F,
@@ -33,6 +27,7 @@ enum { TAG_VALUE = 0x47, TAG_PAIR_TYPE = 0x48, TAG_SUBJECT = 0x50, TAG_ATTRIBUTE
 
 struct safe_store {
     struct card_instance *in;
+    const struct card_profile *profile;
     bool selected, locked, reading, debug;
     enum card_object_class cls;
     uint8_t id[TB_SAFE_MAX_ID], id_len;
@@ -42,11 +37,13 @@ static struct card_object *selected(const struct safe_store *st) {
     return st->selected ? card_instance_find(st->in, st->cls, tb_span(st->id, st->id_len)) : NULL;
 }
 
-struct safe_store *safe_store_new(struct card_instance *in) {
+struct safe_store *safe_store_new(struct card_instance *in, const struct card_profile *profile) {
     struct safe_store *st = calloc(1, sizeof *st);
 
-    if (st)
+    if (st) {
         st->in = in;
+        st->profile = profile;
+    }
     return st;
 }
 
@@ -263,7 +260,7 @@ static bool describe_new(enum card_object_class cls, const struct fields *f,
     return true;
 }
 
-/* An object of its own, which must not be there: 72 74 78 7C. What a description leaves out is what
+/* An object of its own, which must not be there. What a description leaves out is what
  * most keys are. */
 static uint16_t create(struct card *card, struct safe_store *st, enum card_object_class cls,
                        struct tb_span data) {
@@ -315,7 +312,7 @@ static void half(const struct safe_store *st, enum card_object_class cls, const 
     s->label = get(f, names[cls].label);
 }
 
-/* A key pair made in the card: 71. A pair that is there gets a new key. The public half is the
+/* A key pair made in the card. A pair that is there gets a new key. The public half is the
  * answer. */
 static uint16_t create_pair(struct card *card, struct safe_store *st, struct tb_span data,
                             struct cmd *cmd) {
@@ -360,8 +357,8 @@ static uint16_t create_pair(struct card *card, struct safe_store *st, struct tb_
 
 /* ---- new values ---- */
 
-/* 73: a scalar or RSAPrivateKey for the selected private key, or the value of the selected secret:
- * under tag 47. 79: a public key, with or without tags 34, 49, 86. */
+/* A scalar or RSAPrivateKey for the selected private key, or the value of the selected secret,
+ * under tag 47; or for a public key a point, with or without tags 34, 49, 86. */
 static uint16_t update_key(struct card *card, struct safe_store *st, struct tb_span data,
                            bool public) {
     struct card_object *o = selected(st);
@@ -427,7 +424,7 @@ static uint16_t delete_object(struct card *card, struct safe_store *st, struct t
     return status(r);
 }
 
-/* 7F: the applet as it was before anything was put into it. */
+/* The applet as it was before anything was put into it. */
 static uint16_t reset(struct card *card, struct safe_store *st, struct tb_span data) {
     int r;
 
@@ -451,7 +448,7 @@ static uint16_t reset(struct card *card, struct safe_store *st, struct tb_span d
     return status(r);
 }
 
-/* 7D: a request for the key that is named, into a file made for it. */
+/* A request for the key that is named, into a file made for it. */
 static uint16_t make_csr(struct card *card, struct safe_store *st, struct tb_span data,
                          struct cmd *cmd) {
     static const uint8_t id[] = {0x80, 0x00, 0x00, 0x00};
@@ -575,6 +572,23 @@ bool safe_store_at_once(struct tb_span so_far) {
     return take_tlv(&so_far, &tag, &v) && tag == DO_READ_FILE && so_far.n == 0;
 }
 
+static uint16_t run_unpublished(struct card *card, struct safe_store *st, uint8_t tag,
+                                struct tb_span v, struct cmd *cmd) {
+    const struct card_profile *p = st->profile;
+
+    if (tag == p->store_pair)
+        return create_pair(card, st, v, cmd);
+    if (tag == p->store_private)
+        return create(card, st, CARD_PRIVATE, v);
+    if (tag == p->store_public)
+        return create(card, st, CARD_PUBLIC, v);
+    if (tag == p->store_secret)
+        return create(card, st, CARD_SECRET, v);
+    if (tag == p->store_key || tag == p->store_public_key)
+        return update_key(card, st, v, tag == p->store_public_key);
+    return TB_SW_DATA;
+}
+
 uint16_t safe_store_run(struct card *card, struct safe_store *st, struct tb_span command,
                         struct cmd *cmd) {
     struct tb_span v;
@@ -589,12 +603,6 @@ uint16_t safe_store_run(struct card *card, struct safe_store *st, struct tb_span
     switch ((enum command)tag) {
     case DO_DEBUG:
         return debug(st, v, cmd);
-    case DO_CREATE_PAIR:
-        return create_pair(card, st, v, cmd);
-    case DO_CREATE_PRIVATE:
-        return create(card, st, CARD_PRIVATE, v);
-    case DO_UPDATE_KEY:
-        return update_key(card, st, v, false);
     case DO_CREATE_FILE:
         return create(card, st, CARD_FILE, v);
     case DO_SELECT:
@@ -603,10 +611,6 @@ uint16_t safe_store_run(struct card *card, struct safe_store *st, struct tb_span
         return delete_object(card, st, v);
     case DO_UPDATE_FILE:
         return update_file(card, st, v);
-    case DO_CREATE_PUBLIC:
-        return create(card, st, CARD_PUBLIC, v);
-    case DO_UPDATE_PUBLIC:
-        return update_key(card, st, v, true);
     case DO_SELECT_READ_PUBLIC: {
         uint16_t sw = select_named(st, v);
 
@@ -614,8 +618,6 @@ uint16_t safe_store_run(struct card *card, struct safe_store *st, struct tb_span
     }
     case DO_READ_PUBLIC:
         return v.n ? TB_SW_DATA : read_public(st, cmd);
-    case DO_CREATE_SECRET:
-        return create(card, st, CARD_SECRET, v);
     case DO_CSR:
         return make_csr(card, st, v, cmd);
     case DO_READ_FILE:
@@ -623,5 +625,5 @@ uint16_t safe_store_run(struct card *card, struct safe_store *st, struct tb_span
     case DO_RESET:
         return reset(card, st, v);
     }
-    return TB_SW_DATA;
+    return run_unpublished(card, st, tag, v, cmd);
 }

@@ -7,8 +7,8 @@
 
 struct safe_store; /* of one session: what is selected, what is locked */
 
-/* NULL when out of memory. in outlives it. */
-struct safe_store *safe_store_new(struct card_instance *in);
+/* NULL when out of memory. in and profile outlive it. */
+struct safe_store *safe_store_new(struct card_instance *in, const struct card_profile *profile);
 void safe_store_free(struct safe_store *st); /* unlocks; NULL is a no-op */
 
 /* A block that is not the last one has come; so far is what there is of the command. 9000, or why

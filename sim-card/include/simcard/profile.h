@@ -61,6 +61,10 @@ struct card_profile {
     uint8_t max_sessions;
     /* version=00..FF: tag 10 */
     uint8_t version;
+    /* store_pair=0x71, store_private=0x72, store_key=0x73, store_public=0x78,
+     * store_public_key=0x79, store_secret=0x7C: tags of those commands of STORE DATA that nobody
+     * has published (docs/uicc.md); a published one under the same tag goes before */
+    uint8_t store_pair, store_private, store_key, store_public, store_public_key, store_secret;
 };
 
 enum { CARD_MAX_SESSIONS = 8 };
