@@ -132,6 +132,26 @@ static void choose_port(coap_address_t *a) {
         close(fd);
 }
 
+/* libcoap lets five wait to be accepted: of more that come at once, a fleet after a restart of the
+ * hub, each tries again after a second. Its socket is the one that listens there. */
+static void lengthen_queue(const struct tb_addr *at) {
+    enum { FDS = 1024 }; /* there are few at the start */
+
+    for (int fd = 0; fd < FDS; fd++) {
+        struct sockaddr_storage sa = {0};
+        uint16_t port;
+        int on = 0;
+
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &(socklen_t){sizeof on}) < 0 || !on ||
+            getsockname(fd, (struct sockaddr *)&sa, &(socklen_t){sizeof sa}) < 0)
+            continue;
+        port = sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
+                                        : ((struct sockaddr_in *)&sa)->sin_port;
+        if (sa.ss_family != AF_UNIX && ntohs(port) == at->port)
+            listen(fd, SOMAXCONN);
+    }
+}
+
 static int listen_at(struct hub_coap *c, const struct tb_addr *at, coap_proto_t proto,
                      struct tb_addr *ret, struct tb_error *e) {
     coap_endpoint_t *ep;
@@ -153,6 +173,8 @@ static int listen_at(struct hub_coap *c, const struct tb_addr *at, coap_proto_t 
     }
     *ret = *at;
     ret->port = port_of(ep);
+    if (proto == COAP_PROTO_TLS)
+        lengthen_queue(ret);
     return 0;
 }
 

@@ -540,6 +540,17 @@ class Observe(CoapCase):
 
 
 class Hostile(CoapCase):
+    def test_many_may_wait_to_be_accepted(self):
+        hub = self.coap_hub()
+        os.kill(hub.pid, signal.SIGSTOP)
+        try:
+            waiting = [tbtest.connect(hub.ready["coaps_tcp"]) for _ in range(100)]
+        finally:
+            os.kill(hub.pid, signal.SIGCONT)
+        for s in waiting:
+            self.addCleanup(s.close)
+        self.assertEqual(self.tcp(hub).ask(GET, "whoami").code, "2.05")
+
     def test_rubbish_on_all_ports_harms_nobody(self):
         hub = self.coap_hub()
         good = self.dtls(hub)
