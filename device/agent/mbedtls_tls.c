@@ -24,9 +24,12 @@ static const uint16_t sig_algs[] = {MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
 static const int suites_13[] = {MBEDTLS_TLS1_3_AES_128_GCM_SHA256,
                                 MBEDTLS_TLS1_3_AES_128_CCM_SHA256,
                                 MBEDTLS_TLS1_3_AES_128_CCM_8_SHA256, 0};
-static const int suites_ecdsa[] = {
+static const int suites_cert[] = {
     MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM,
-    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, 0};
+    MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256,
+    /* The key in these names is the server's, ours is what it is. */
+    MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
+    0};
 static const int suites_psk[] = {
     MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256, MBEDTLS_TLS_PSK_WITH_AES_128_CCM,
     MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8, MBEDTLS_TLS_PSK_WITH_AES_128_CBC_SHA256, 0};
@@ -91,7 +94,7 @@ static int set_suites(struct mbedtls_tls *t, const struct dev_tls_config *cfg,
         if (cfg->versions & DEV_TLS13)
             n = add_suites(t, n, suites_13);
         if (!cfg->psk_identity)
-            n = add_suites(t, n, suites_ecdsa);
+            n = add_suites(t, n, suites_cert);
         if (cfg->psk_identity && cfg->psk_ecdhe)
             n = add_suites(t, n, suites_ecdhe_psk);
         if (cfg->psk_identity && cfg->psk_plain)

@@ -371,7 +371,7 @@ class Http(Bed):
             http { access_log off; client_body_temp_path %(dir)s/body; proxy_temp_path %(dir)s/p; fastcgi_temp_path %(dir)s/f;
               uwsgi_temp_path %(dir)s/u; scgi_temp_path %(dir)s/s; client_max_body_size 2m;
               server { listen 127.0.0.1:%(port)d ssl; ssl_certificate %(cert)s; ssl_certificate_key %(key)s;
-                ssl_client_certificate %(ca)s; ssl_verify_client on; root %(dir)s/www; default_type text/plain;
+                ssl_protocols TLSv1.2 TLSv1.3; ssl_client_certificate %(ca)s; ssl_verify_client on; root %(dir)s/www; default_type text/plain;
                 location /who { return 200 "$ssl_client_s_dn $connection_requests"; }
                 location /close { keepalive_timeout 0; return 200 "bye"; }
                 location /put { dav_methods PUT DELETE; } } }""" % {
@@ -415,6 +415,19 @@ class Http(Bed):
         server = Scripted(self, self.bed.ca, script)
         done = self.once("https://" + server.hub, "--request", "GET /x?a=b", "--timeout", "1000", *args)
         return done, server.heard
+
+    def test_a_server_with_an_rsa_key(self):
+        """As many clouds have it: its suites of TLS 1.2 are others, the device's own key is on P-256 all the same."""
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.path("server.key"),
+                        "-out", self.path("server.pem"), "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-days", "30"], check=True, capture_output=True, env=PLAIN)
+        hub = self.nginx()
+        for stack in ("openssl", "mbedtls"):
+            for version in ("1.2", "1.3"):
+                for offload in ([], ["--offload", "ecdhe,verify"]):
+                    with self.subTest(stack=stack, version=version, offload=offload):
+                        done = self.once(hub, "--stack", stack, "--tls", version, *offload, "--request", "GET who")
+                        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_request_as_it_is(self):
         done, heard = self.ask(http_answer(b"HTTP/1.1 204 No Content\r\n\r\n"))
