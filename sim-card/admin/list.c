@@ -13,6 +13,11 @@ int card_each_applet(const struct card *card,
             .aid = card_app_aid(app),
             .instance = app->kind == CARD_APP_SAFE ? app->instance->number : 0,
             .profile = &app->profile,
+            .domain = app->domain ? card_app_aid(app->domain) : TB_SPAN_NONE,
+            .life = app->life,
+            .placement = app->placement,
+            .tar = app->has_tar ? tb_span(app->tar, sizeof app->tar) : TB_SPAN_NONE,
+            .msl = app->msl,
         };
         int r = app->kind == CARD_APP_SAFE ? fn(&info, user) : 0;
 

@@ -45,19 +45,6 @@ static json_t *knobs(const struct card_profile *profile) {
     return all;
 }
 
-static int add_applet(const struct card_applet_info *applet, void *user) {
-    const char *known = NULL;
-
-    for (const struct tb_safe_aid *a = tb_safe_aids; a->len; a++)
-        if (tb_span_eq(applet->aid, tb_span(a->aid, a->len)))
-            known = a->name;
-    json_array_append_new(user, json_pack("{s:o, s:s*, s:i, s:s, s:o}", "aid",
-                                          card_json_upper_hex(applet->aid), "known_as", known,
-                                          "instance", (int)applet->instance, "profile",
-                                          applet->profile->name, "knobs", knobs(applet->profile)));
-    return 0;
-}
-
 static const char *life_name(uint8_t life, bool issuer) {
     if (life & 0x80 && !issuer)
         return "locked";
@@ -77,6 +64,28 @@ static const char *life_name(uint8_t life, bool issuer) {
     default:
         return "of its own";
     }
+}
+
+static int add_applet(const struct card_applet_info *applet, void *user) {
+    const char *known = NULL;
+    json_t *o;
+
+    for (const struct tb_safe_aid *a = tb_safe_aids; a->len; a++)
+        if (tb_span_eq(applet->aid, tb_span(a->aid, a->len)))
+            known = a->name;
+    o = json_pack("{s:o, s:s*, s:i, s:s, s:o, s:s, s:i}", "aid", card_json_upper_hex(applet->aid),
+                  "known_as", known, "instance", (int)applet->instance, "profile",
+                  applet->profile->name, "knobs", knobs(applet->profile), "life",
+                  life_name(applet->life, false), "placement", (int)applet->placement);
+
+    if (applet->domain.n)
+        json_object_set_new(o, "domain", card_json_upper_hex(applet->domain));
+    if (applet->tar.n) {
+        json_object_set_new(o, "tar", card_json_upper_hex(applet->tar));
+        json_object_set_new(o, "msl", json_integer(applet->msl));
+    }
+    json_array_append_new(user, o);
+    return 0;
 }
 
 static int add_domain(const struct card_domain_info *domain, void *user) {
@@ -273,10 +282,12 @@ static void print_report(const json_t *r) {
     if (json_array_size(applets) == 0)
         printf("no IoT SAFE applet\n");
     json_array_foreach(applets, i, o) {
-        printf("applet %-33s instance %lld, profile %s%s%s%s\n", text(o, "aid"),
+        printf("applet %-33s instance %lld, profile %s%s%s%s, of %s%s%s\n", text(o, "aid"),
                (long long)json_integer_value(json_object_get(o, "instance")), text(o, "profile"),
                *text(o, "known_as") ? " (AID of " : "", text(o, "known_as"),
-               *text(o, "known_as") ? ")" : "");
+               *text(o, "known_as") ? ")" : "", text(o, "domain"),
+               strcmp(text(o, "life"), "selectable") == 0 ? "" : ", ",
+               strcmp(text(o, "life"), "selectable") == 0 ? "" : text(o, "life"));
     }
     json_array_foreach(objects, i, o) {
         long long its = json_integer_value(json_object_get(o, "instance"));

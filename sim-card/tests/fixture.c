@@ -350,7 +350,8 @@ bool fx_is_secret(struct tb_span data) {
 
     return contains(data, fx_scalar, 16) || contains(data, fx_scalar + 16, 16) ||
            contains(data, psk, sizeof psk) || contains(data, fx_k, sizeof fx_k) ||
-           contains(data, fx_gp_key, sizeof fx_gp_key) || contains(data, fx_aes, sizeof fx_aes) ||
+           contains(data, fx_gp_key, sizeof fx_gp_key) || contains(data, fx_ota + 16, 16) ||
+           contains(data, fx_aes, sizeof fx_aes) ||
            contains(data, fx_rsa_pkcs1 + PRIVATE_EXPONENT, 16) ||
            contains(data, fx_rsa_pkcs1 + PRIME, 16);
 }

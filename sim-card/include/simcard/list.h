@@ -7,6 +7,10 @@ struct card_applet_info { /* borrowed for the call */
     struct tb_span aid;
     uint8_t instance;
     const struct card_profile *profile;
+    struct tb_span domain; /* it belongs to */
+    uint8_t life, placement;
+    struct tb_span tar; /* empty: not reached over the air */
+    uint8_t msl;
 };
 
 /* Calls fn for each AID in order of installation; stops when it returns non-zero and returns that.
