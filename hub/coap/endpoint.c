@@ -134,7 +134,7 @@ static void choose_port(coap_address_t *a) {
 
 /* libcoap lets five wait to be accepted: of more that come at once, a fleet after a restart of the
  * hub, each tries again after a second. Its socket is the one that listens there. */
-static void lengthen_queue(const struct tb_addr *at) {
+static void lengthen_queue(struct hub_coap *c, const struct tb_addr *at) {
     enum { FDS = 1024 }; /* there are few at the start */
 
     for (int fd = 0; fd < FDS; fd++) {
@@ -147,8 +147,11 @@ static void lengthen_queue(const struct tb_addr *at) {
             continue;
         port = sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
                                         : ((struct sockaddr_in *)&sa)->sin_port;
-        if (sa.ss_family != AF_UNIX && ntohs(port) == at->port)
-            listen(fd, SOMAXCONN);
+        if (sa.ss_family == AF_UNIX || ntohs(port) != at->port)
+            continue;
+        listen(fd, SOMAXCONN);
+        if (fcntl(fd, F_GETFL) & O_NONBLOCK)
+            c->listener = fd;
     }
 }
 
@@ -174,7 +177,7 @@ static int listen_at(struct hub_coap *c, const struct tb_addr *at, coap_proto_t 
     *ret = *at;
     ret->port = port_of(ep);
     if (proto == COAP_PROTO_TLS)
-        lengthen_queue(ret);
+        lengthen_queue(c, ret);
     return 0;
 }
 
@@ -211,15 +214,31 @@ static void rearm(struct hub_coap *c) {
     coap_io_prepare_epoll(c->ctx, now); /* sets the timer in the epoll descriptor */
 }
 
+/* libcoap leaves whom it cannot accept in the queue, and would be told of them for ever. */
+static void turn_away_without_descriptors(struct hub_coap *c) {
+    int fd = c->listener < 0 ? -1 : fcntl(c->listener, F_DUPFD_CLOEXEC, 0);
+
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 || c->listener < 0 || (errno != EMFILE && errno != ENFILE) || c->spare < 0)
+        return;
+    tb_warn("coap", "no descriptors are left: connections are turned away");
+    close(c->spare);
+    while ((fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        close(fd);
+    c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 /* One event at a time: an error that OpenSSL has queued for one session would end the next, and a
  * session that one event ends may be what the next one is about. */
 static void on_readable(uv_poll_t *poll, int status, int events) {
     struct hub_coap *c = poll->data;
     struct epoll_event event;
+    unsigned i;
 
     (void)status, (void)events;
     c->driving = true;
-    for (unsigned i = 0; i < EVENTS_MAX; i++) {
+    for (i = 0; i < EVENTS_MAX; i++) {
         if (epoll_wait(coap_context_get_coap_fd(c->ctx), &event, 1, 0) != 1)
             break;
         ERR_clear_error();
@@ -228,6 +247,8 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
     }
     ERR_clear_error();
     c->driving = false;
+    if (i == EVENTS_MAX)
+        turn_away_without_descriptors(c);
 }
 
 static void on_tick(void *arg) {
@@ -258,6 +279,8 @@ static void coap_free_all(struct hub_coap *c) {
     EVP_MD_free(c->sha256);
     if (c->keylog)
         fclose(c->keylog);
+    if (c->spare >= 0)
+        close(c->spare);
     free(c);
 }
 
@@ -272,6 +295,8 @@ int hub_coap_open(uv_loop_t *loop, const struct tb_addr *at, const struct hub_co
     c->cfg = *cfg;
     c->cfg.tls.coap = true;
     c->last = &c->first;
+    c->listener = -1;
+    c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     err = open_keylog(c, e);
     if (err == 0)
         err = make_context(c, e);
@@ -365,4 +390,6 @@ void hub_coap_close(struct hub_coap *c) {
     EVP_MD_free(c->sha256);
     if (c->keylog)
         fclose(c->keylog);
+    if (c->spare >= 0)
+        close(c->spare);
 }

@@ -24,6 +24,8 @@ struct hub_coap {
     unsigned handles;
     struct tb_addr at, at_tcp;
     bool has_tcp;
+    int listener; /* ctx's, of TCP; -1: none, or not found */
+    int spare;    /* given up for a moment to turn somebody away when there are no descriptors */
     FILE *keylog;
     EVP_MD *sha256;
     uint8_t trust_digest[32];

@@ -1,5 +1,6 @@
 """The CoAP endpoints: who gets in, and what the device API looks like from there."""
 import os
+import resource
 import signal
 import socket
 import struct
@@ -540,6 +541,23 @@ class Observe(CoapCase):
 
 
 class Hostile(CoapCase):
+    def test_without_descriptors_connections_are_turned_away(self):
+        hub = self.coap_hub("--deadline", "60000")
+        good = self.tcp(hub)
+        have = max(int(fd) for fd in os.listdir("/proc/%d/fd" % hub.pid))
+        resource.prlimit(hub.pid, resource.RLIMIT_NOFILE, (have + 10, 4096))
+        waiting = [tbtest.connect(hub.ready["coaps_tcp"]) for _ in range(40)]
+        for s in waiting:
+            self.addCleanup(s.close)
+        for s in waiting[20:]:
+            try:
+                self.assertEqual(s.recv(1), b"")
+            except ConnectionError:
+                pass
+        self.assertEqual(good.ask(GET, "whoami").code, "2.05")
+        resource.prlimit(hub.pid, resource.RLIMIT_NOFILE, (1024, 4096))
+        self.assertEqual(self.tcp(hub).ask(GET, "whoami").code, "2.05")
+
     def test_many_may_wait_to_be_accepted(self):
         hub = self.coap_hub()
         os.kill(hub.pid, signal.SIGSTOP)
