@@ -27,7 +27,7 @@ static unsigned on_psk(SSL *ssl, const char *hint, char *identity, unsigned iden
     (void)hint;
     if (t->psk_n > psk_max || strlen(t->psk_identity) >= identity_max)
         return 0;
-    strcpy(identity, t->psk_identity);
+    memcpy(identity, t->psk_identity, strlen(t->psk_identity) + 1);
     memcpy(psk, t->psk, t->psk_n);
     return (unsigned)t->psk_n;
 }
