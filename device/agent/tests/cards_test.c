@@ -165,6 +165,36 @@ static void whoever_waits_too_long_is_told_for_what(void **state) {
     sim_done(&bed);
 }
 
+/* The container becomes free, the first who waits for it is woken, and called off before it can
+ * take it: the second one's turn. */
+static void whoever_is_woken_and_called_off_passes_it_on(void **state) {
+    static struct visit v[3];
+    struct sim_bed bed;
+    struct sim_card card;
+
+    (void)state;
+    memset(v, 0, sizeof v);
+    sim_init(&bed);
+    sim_card_init(&card, &bed, "card", 1);
+    v[0].deaf = true;
+    v[0].ms = 300;
+    v[0].calls_off = &v[1];
+    v[2].ms = 10000;
+    for (size_t i = 0; i < 3; i++) {
+        v[i].card = &card;
+        v[i].offload = DEV_OFFLOAD_ECDHE;
+        begin(&v[i], &bed);
+    }
+    uv_run(&bed.loop, UV_RUN_DEFAULT);
+    for (size_t i = 0; i < 3; i++)
+        sim_stop(&v[i].server);
+    assert_int_equal(v[0].result, TB_ETIMEOUT);
+    assert_int_equal(v[1].result, UV_ECANCELED);
+    assert_good(&v[2]);
+    sim_card_done(&card);
+    sim_done(&bed);
+}
+
 /* One application's session ends, and gives the channel back, while another one's has its ephemeral
  * key in the card. */
 static void the_channel_stays_while_anybody_needs_it(void **state) {
@@ -265,6 +295,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(sessions_of_a_card_wait_for_its_container),
         cmocka_unit_test(two_containers_serve_two_sessions_at_once),
         cmocka_unit_test(whoever_waits_too_long_is_told_for_what),
+        cmocka_unit_test(whoever_is_woken_and_called_off_passes_it_on),
         cmocka_unit_test(the_channel_stays_while_anybody_needs_it),
         cmocka_unit_test(a_card_without_containers_is_no_card_for_ecdhe),
         cmocka_unit_test(a_file_is_read_once_for_all),
