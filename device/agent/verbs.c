@@ -204,7 +204,7 @@ static int verb_subscribe(struct tb_ctl_call *call, const json_t *request, json_
 
 /* A whole file, up to DEV_BODY_MAX; *ret on the heap. */
 static int read_file(const char *path, uint8_t **ret, size_t *ret_n, struct tb_error *e) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r = 0; /* a pipe would wait */
     struct stat st;
     uint8_t *p;
     ssize_t n;
