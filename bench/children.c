@@ -30,13 +30,19 @@ static char dir[64];
 static unsigned serial;
 static pid_t owner; /* of dir and children */
 
+/* Looked up once: in a mount namespace entered later the kernel tells a path from another root. */
 const char *bench_program(const char *name, char *dst, size_t cap) {
-    ssize_t n = readlink("/proc/self/exe", dst, cap - 1);
+    static char self[4096];
+    ssize_t n;
 
-    if (n <= 0)
-        return name;
-    dst[n] = 0;
-    snprintf(strrchr(dst, '/') + 1, cap - (size_t)(strrchr(dst, '/') + 1 - dst), "%s", name);
+    if (!self[0]) {
+        n = readlink("/proc/self/exe", self, sizeof self - 1);
+        if (n <= 0)
+            return name;
+        self[n] = 0;
+        strrchr(self, '/')[1] = 0;
+    }
+    snprintf(dst, cap, "%s%s", self, name);
     return dst;
 }
 

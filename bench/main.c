@@ -190,6 +190,7 @@ int main(int argc, char **argv) {
     static char *command; /* not lost when argp ends the program */
     struct arguments a = {.o = {.devices = 10000, .sessions = 1000, .stack = BENCH_STACK_ANY}};
     const char *names[N_BENCHES + 1] = {NULL};
+    char beside[4096];
     size_t i;
     json_t *report;
     int r;
@@ -197,7 +198,8 @@ int main(int argc, char **argv) {
     argp_err_exit_status = 2;
     argp_program_version = "iot-bench " TB_VERSION;
     bench_catch_signals();
-    command = command_line(argc, argv); /* argp puts it in another order */
+    (void)bench_program("", beside, sizeof beside); /* before a benchmark enters namespaces */
+    command = command_line(argc, argv);             /* argp puts it in another order */
     a.o.command = command;
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     for (i = 0; i < N_BENCHES; i++)

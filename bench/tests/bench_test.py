@@ -198,7 +198,7 @@ class Usage(unittest.TestCase):
 
     def test_unknown_benchmark(self):
         self.refused("did you mean handshake", "handshakes")
-        self.refused("there is: apdu, handshake, concurrency, fleet, hub", "memory")
+        self.refused("there is: apdu, handshake, concurrency, fleet, hub", "storage")
         self.refused("there is: apdu, handshake, concurrency, fleet, hub")
 
     def test_unknown_options_and_values(self):
