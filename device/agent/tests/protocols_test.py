@@ -635,7 +635,6 @@ class Hub(HubBed):
         self.assertEqual(ctl.expect("session")["version"], "TLSv1.2")
         self.assertIn("disconnect first", ctl.request("connect", tls="1.3")["error"])
         ctl.ok("disconnect")  # what comes next may be said at once
-        ctl.ok("connect", hub=self.hub.url("coap"), tls="any", subscribe=None)
         ctl.ok("connect", hub=self.hub.url("http"), tls="1.2", subscribe=None)
         self.assertEqual(ctl.expect("session")["version"], "TLSv1.2")  # for what follows
         self.assertEqual(ctl.ok("state")["protocol"], "http")
