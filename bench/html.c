@@ -8,6 +8,7 @@
 
 #include "bench.h"
 #include "plot.h"
+#include "tb/markup.h"
 
 static const char style[] =
     ":root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--soft:#5b6570;--line:#d8dee4;"
@@ -52,7 +53,7 @@ static const char *text_of(const json_t *o, const char *name) {
 
 static void fact(FILE *f, const char *name, const char *text) {
     fprintf(f, "<dt>%s</dt><dd>", name);
-    bench_html_text(f, text);
+    tb_put_markup(f, text);
     fputs("</dd>\n", f);
 }
 
@@ -72,7 +73,7 @@ static void head(FILE *f, const json_t *report) {
     fputs("<p class=\"c\">Each figure stands beside what it is compared with, measured in the same "
           "run: read the ratios.</p>\n<dl>\n<dt>command</dt><dd><code>",
           f);
-    bench_html_text(f, text_of(report, "command"));
+    tb_put_markup(f, text_of(report, "command"));
     fputs("</code></dd>\n", f);
     strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", gmtime(&when));
     fact(f, "when", text);
@@ -109,7 +110,7 @@ static void cell(FILE *f, const json_t *row, const struct column *c) {
 
     if (c->digits < 0) {
         fputs("<td class=\"t\">", f);
-        bench_html_text(f, json_is_string(v) ? json_string_value(v) : "");
+        tb_put_markup(f, json_is_string(v) ? json_string_value(v) : "");
     } else if (json_is_number(v)) {
         fprintf(f, "<td>%.*f", c->digits, json_number_value(v) * c->scale);
     } else {
@@ -143,7 +144,7 @@ static void result_table(FILE *f, const json_t *t) {
     bool times = json_object_get(json_array_get(rows, 0), "p50_us") != NULL;
 
     fputs("<h2>", f);
-    bench_html_text(f, text_of(t, "title"));
+    tb_put_markup(f, text_of(t, "title"));
     fputs("</h2>\n", f);
     bench_plot_ratios(f, text_of(t, "title"), rows);
     if (times) {
@@ -191,7 +192,7 @@ static void modelled(FILE *f, const json_t *rows) {
         const char *name = text_of(json_array_get(profiles, i), "profile");
 
         fputs("<h3>", f);
-        bench_html_text(f, name);
+        tb_put_markup(f, name);
         fputs("</h3>\n", f);
         bench_plot_modelled(f, name, rows, i);
     }
@@ -215,7 +216,7 @@ static void sizes(FILE *f, const json_t *rows) {
             json_array_append(part, row);
         }
         fputs("<h3>", f);
-        bench_html_text(f, group);
+        tb_put_markup(f, group);
         fputs("</h3>\n", f);
         bench_plot_sizes(f, group, part);
         table(f, part, columns, sizeof columns / sizeof *columns);
@@ -231,7 +232,7 @@ static void promises(FILE *f, const json_t *rows) {
         const json_t *row = json_array_get(rows, i);
 
         fprintf(f, "<li class=\"%s\">", json_is_true(json_object_get(row, "kept")) ? "y" : "n");
-        bench_html_text(f, text_of(row, "promise"));
+        tb_put_markup(f, text_of(row, "promise"));
         fputs("</li>\n", f);
     }
     fputs("</ul>\n", f);

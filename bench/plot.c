@@ -4,29 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "tb/markup.h"
+
 /* Geometry, in user units of the drawing: label, plot and figure side by side. */
 enum { WIDTH = 860, LABEL = 330, PLOT = 400, ROW = 22, BAR = 12, TOP = 8, AXIS = 22 };
-
-void bench_html_text(FILE *f, const char *text) {
-    for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            fputs("&amp;", f);
-            break;
-        case '<':
-            fputs("&lt;", f);
-            break;
-        case '>':
-            fputs("&gt;", f);
-            break;
-        case '"':
-            fputs("&quot;", f);
-            break;
-        default:
-            fputc(*text, f);
-        }
-    }
-}
 
 static const char *text_of(const json_t *o, const char *name) {
     const char *text = json_string_value(json_object_get(o, name));
@@ -41,7 +22,7 @@ static double number_of(const json_t *o, const char *name) {
 static void begin(FILE *f, const char *title, size_t rows) {
     fprintf(f, "<svg role=\"img\" viewBox=\"0 0 %d %zu\">\n<title>", WIDTH,
             TOP + rows * ROW + AXIS);
-    bench_html_text(f, title);
+    tb_put_markup(f, title);
     fputs("</title>\n", f);
 }
 
@@ -55,7 +36,7 @@ static int top_of(size_t row) {
 
 static void label(FILE *f, size_t row, const char *text) {
     fprintf(f, "<text class=\"l\" x=\"%d\" y=\"%d\">", LABEL - 10, top_of(row) + ROW / 2 + 4);
-    bench_html_text(f, text);
+    tb_put_markup(f, text);
     fputs("</text>\n", f);
 }
 

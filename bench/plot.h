@@ -3,9 +3,6 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* Text as it may stand in an element or a quoted attribute. */
-void bench_html_text(FILE *f, const char *text);
-
 /* Rows of a table: bars of the ratio to the row they are compared to (with the promised one), or of
  * the rate when nothing is compared. */
 void bench_plot_ratios(FILE *f, const char *title, const json_t *rows);

@@ -32,8 +32,10 @@ static void log_listeners(const json_t *listeners) {
     json_array_foreach((json_t *)(uintptr_t)listeners, i, l) {
         const char *tls = json_string_value(json_object_get(l, "tls"));
 
-        tb_info("hub", "listening name=%s at=%s%s%s", json_string_value(json_object_get(l, "name")),
-                json_string_value(json_object_get(l, "at")), tls ? " tls=" : "", tls ? tls : "");
+        tb_info("hub", "listening name=%s at=%s kind=%s%s%s",
+                json_string_value(json_object_get(l, "name")),
+                json_string_value(json_object_get(l, "at")),
+                json_string_value(json_object_get(l, "kind")), tls ? " tls=" : "", tls ? tls : "");
     }
 }
 

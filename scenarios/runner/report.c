@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tb/markup.h"
+
 void scn_report_init(struct scn_report *r, bool verbose) {
     const char *no_color = getenv("NO_COLOR");
 
@@ -104,37 +106,15 @@ int scn_report_summary(const struct scn_report *r) {
     return count[SCN_PASS] ? 0 : 77;
 }
 
-static void put_xml(FILE *f, const char *text) {
-    for (; *text; text++) {
-        switch (*text) {
-        case '<':
-            fputs("&lt;", f);
-            break;
-        case '>':
-            fputs("&gt;", f);
-            break;
-        case '&':
-            fputs("&amp;", f);
-            break;
-        case '"':
-            fputs("&quot;", f);
-            break;
-        default:
-            /* XML 1.0 has no control characters but these. */
-            fputc((unsigned char)*text < 0x20 && *text != '\n' && *text != '\t' ? '?' : *text, f);
-        }
-    }
-}
-
 static void put_case(FILE *f, const struct scn_case *c) {
     const struct scn_result *x = &c->result;
     static const char *const tags[] = {
         [SCN_FAIL] = "failure", [SCN_BROKE] = "error", [SCN_SKIP] = "skipped"};
 
     fputs("  <testcase classname=\"", f);
-    put_xml(f, c->file);
+    tb_put_markup(f, c->file);
     fputs("\" name=\"", f);
-    put_xml(f, c->name);
+    tb_put_markup(f, c->name);
     fprintf(f, "\" time=\"%.3f\"", (double)x->duration_ms / 1e3);
     if (!c->ran) {
         fputs(">\n    <skipped message=\"not run: the run ended before\"/>\n  </testcase>\n", f);
@@ -145,11 +125,11 @@ static void put_case(FILE *f, const struct scn_case *c) {
         return;
     }
     fprintf(f, ">\n    <%s message=\"", tags[x->status]);
-    put_xml(f, x->message);
+    tb_put_markup(f, x->message);
     fputs("\">", f);
-    put_xml(f, x->file);
+    tb_put_markup(f, x->file);
     fprintf(f, ":%d ", x->line);
-    put_xml(f, x->step);
+    tb_put_markup(f, x->step);
     fprintf(f, "</%s>\n  </testcase>\n", tags[x->status]);
 }
 

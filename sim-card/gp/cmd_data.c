@@ -32,19 +32,20 @@ static void put_key_information(const struct card_app *domain, struct tb_buf *ou
     tb_tlv_close(out, all);
 }
 
-/* spec: GPCS 11.3 FF21 (TS 102 226 8.2.1.7.2): applications, free memory for good, free for now */
+/* spec: GPCS 11.3 FF21 (TS 102 226 8.2.1.7.2): number of applications, free non-volatile memory,
+ * free volatile memory. The store has no bound and neither has the process: what is told is what a
+ * card of this kind might have. */
 static void put_resources(const struct card *card, struct tb_buf *out) {
-    size_t all = tb_tlv_open(out, 0xFF21), mark;
+    static const uint8_t non_volatile[] = {0x00, 0x04, 0x00, 0x00},
+                         ram[] = {0x00, 0x00, 0x40, 0x00};
+    size_t all = tb_tlv_open(out, 0xFF21);
+    uint8_t n = 0;
 
-    tb_put_tlv_u8(out, 0x81, (uint8_t)card->apps_n);
-    mark = tb_tlv_open(out, 0x82);
-    tb_put_be16(out, 0x0004);
-    tb_put_be16(out, 0x0000);
-    tb_tlv_close(out, mark);
-    mark = tb_tlv_open(out, 0x83);
-    tb_put_be16(out, 0x0000);
-    tb_put_be16(out, 0x4000);
-    tb_tlv_close(out, mark);
+    for (size_t i = 0; i < card->apps_n; i++)
+        n += card_app_present(card, card->apps[i]);
+    tb_put_tlv_u8(out, 0x81, n);
+    tb_put_tlv(out, 0x82, tb_span(non_volatile, sizeof non_volatile));
+    tb_put_tlv(out, 0x83, tb_span(ram, sizeof ram));
     tb_tlv_close(out, all);
 }
 

@@ -25,7 +25,7 @@ void pipe_init(struct pipe *p, uv_loop_t *loop, struct radio *radio, struct radi
                enum radio_dir dir);
 /* Bytes that arrive at due (microseconds of tb_clock_mono_ns()), as they are. */
 void pipe_put_at(struct pipe *p, struct tb_span bytes, uint64_t due);
-/* Bytes from the sender: all are taken; from is paused when that was enough for now. */
+/* Bytes from the sender: all are taken; from is paused until they have gone on. */
 void pipe_put(struct pipe *p, struct tb_span bytes);
 /* The receiver has room again. */
 void pipe_drained(struct pipe *p);

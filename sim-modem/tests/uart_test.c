@@ -167,7 +167,8 @@ static void echo_is_free(void **state) {
     assert_int_equal(t->uart.chars_out, 2);
 }
 
-/* The TE does not read: what has been written was the last for now, whether more waits or not. */
+/* The TE does not read: nothing more comes after what has been written, whether more waits or not.
+ */
 static void a_full_te_is_waited_for(void **state) {
     struct line *t = *state;
     unsigned more;
