@@ -299,6 +299,12 @@ static uint16_t replace(struct card *card, struct card_app *app, const struct ca
     return TB_SW_OK;
 }
 
+/* A domain that those above have no say in any more. */
+static bool is_its_own(const struct card_app *app) {
+    return app->kind == CARD_APP_DOMAIN &&
+           (app->life == GP_PERSONALIZED || card_keyset_find(app, 0));
+}
+
 static uint16_t make_selectable(struct card *card, struct cmd *cmd, const struct fields *f) {
     struct card_app *app, next;
     uint16_t sw = gp_find_below(card, cmd, f->v[2], &app);
@@ -308,7 +314,7 @@ static uint16_t make_selectable(struct card *card, struct cmd *cmd, const struct
     if (app->life != GP_INSTALLED)
         return TB_SW_CONDITIONS;
     next = *app;
-    next.life = GP_SELECTABLE;
+    next.life = is_its_own(app) ? GP_PERSONALIZED : GP_SELECTABLE;
     if (f->v[3].n && !take_privileges(f->v[3], app->kind, next.privileges))
         return TB_SW_DATA;
     return replace(card, app, &next);
@@ -383,8 +389,8 @@ static uint16_t personalize(struct card *card, struct cmd *cmd, const struct fie
     sw = gp_find_below(card, cmd, f->v[2], &app);
     if (sw != TB_SW_OK)
         return sw;
-    if (app != cmd->ch->app && (app->domain != cmd->ch->app || app->life & GP_LOCKED ||
-                                (app->kind == CARD_APP_DOMAIN && app->life == GP_PERSONALIZED)))
+    if (app != cmd->ch->app &&
+        (app->domain != cmd->ch->app || app->life & GP_LOCKED || is_its_own(app)))
         return TB_SW_CONDITIONS;
     card_scp03_aim(cmd->ch->scp, app == cmd->ch->app ? NULL : app);
     return TB_SW_OK;
