@@ -8,11 +8,8 @@
 #include "simcard/admin.h"
 #include "tb/test.h"
 
-#define SELECT "01A4040007A0000005590010"
-#define USIM   "00A4040C07A0000000871002"
-#define OLD_CHALLENGE                                                                              \
-    "418800812210 23553CBE9637A89D218AE64DAE4"                                                     \
-    "7BF3510 AA689C6483708000E96F26276A8719FE"
+#define SELECT  "01A4040007A0000005590010"
+#define USIM    "00A4040C07A0000000871002"
 #define POINT_B /* the base point of brainpoolP256r1 */                                            \
     "8BD2AEB9CB7E57CB2C4B482FFC81B7AFB9DE27E1E3BD23C23A4453BD9ACE3262"                             \
     "547EF835C3DAC4FD97F8461A14611DC9C27745132DED8E545C1D54C72F046997"
@@ -133,11 +130,13 @@ static void append(char *state, const char *answer) {
 /* All that can be seen from outside, on a channel of its own. PIN tries are left out: they are
  * looked at apart. */
 static void observe(struct card *card, char *state) {
+    static const char old_challenge[] = "418800812210 23553CBE9637A89D218AE64DAE47BF35"
+                                        "10 AA689C6483708000E96F26276A8719FE";
     static const char *const probes[] = {
         "41A4040007A0000002480400", "C1CB0100000400", "C1CD0000058503303037", "C1CD00000385010B",
         "C1CD000003850155", "41A4040C07A0000000871002", "41B08B000B", "41B201C436",
         /* an old number: AUTS tells the highest */
-        OLD_CHALLENGE,
+        old_challenge,
         /* keys, applications, data of the issuer domain */
         "41A4040C08A000000151000000", "C1CA00E000", "C1CA2F0000", "C1CA004200", "C1CA00CF00",
         "41A4040010A00000055910100102736456616C7565"};
