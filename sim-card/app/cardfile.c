@@ -274,9 +274,9 @@ void cardfile_free(struct cardfile *f) {
             free_text(texts[i]);
         struct cardfile_bytes *bytes[] = {&at->id,  &at->public_id, &at->hex, &at->k,
                                           &at->op,  &at->opc,       &at->sqn, &at->tar,
-                                          &at->enc, &at->mac,       &at->dek};
+                                          &at->enc, &at->mac,       &at->dek, NULL};
 
-        for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
+        for (size_t i = 0; bytes[i]; i++)
             free_bytes(bytes[i]);
         free(at);
     }

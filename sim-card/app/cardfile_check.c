@@ -8,7 +8,7 @@
 #include "cardfile_vars.h"
 #include "tb/hex.h"
 
-enum { MAX_NAMES = 64, DEFAULT_DAYS = 3650, AES_KEY_LEN = 16 };
+enum { MAX_NAMES = 64, DEFAULT_DAYS = 3650, AES_KEY_LEN = 16, DOMAIN_KEYS = 3 };
 
 static bool given(const struct cardfile_entry *at, const char *key) {
     const struct cardfile_field *fields = cardfile_fields(at->kind);
@@ -158,13 +158,13 @@ static int check_domain(const struct cardfile *f, struct cardfile_entry *at, str
 }
 
 static int check_keys(const struct cardfile *f, struct cardfile_entry *at, struct tb_error *e) {
-    const struct cardfile_bytes *keys[] = {&at->enc, &at->mac, &at->dek};
+    const struct cardfile_bytes *keys[DOMAIN_KEYS] = {&at->enc, &at->mac, &at->dek};
     size_t n = at->hex.n ? at->hex.n : at->enc.n;
     bool des = at->type == 1;
 
     if (need(f, at, "domain", e) < 0 || need(f, at, "version", e) < 0 || check_owner(f, at, e) < 0)
         return TB_EPARSE;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    for (size_t i = 0; i < DOMAIN_KEYS; i++) {
         if (at->hex.n && keys[i]->n)
             return refuse(f, at, e, "'key' is all three: leave 'enc', 'mac', 'dek' out");
         if (!at->hex.n && keys[i]->n != n)

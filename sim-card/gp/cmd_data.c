@@ -4,7 +4,7 @@
 #include "tb/hex.h"
 #include "tb/tlv.h"
 
-enum { ANSWER_MAX = 512 };
+enum { ANSWER_MAX = 1200 }; /* 48 AIDs in 2F00; the keys of 31 versions in E0 are less */
 
 /* Card recognition data: GlobalPlatform 2.3.1, SCP03 with i = 70. */
 static const char card_data[] =

@@ -42,7 +42,7 @@ static bool take_fields(struct tb_span data, struct fields *ret) {
 /* ---- parameters ---- */
 
 struct params {
-    bool has_instance, has_tar;
+    bool has_instance, has_tar, tar_of_aid;
     uint8_t instance, tar[3], msl;
     struct card_profile profile;
 };
@@ -66,6 +66,7 @@ static bool take_toolkit(struct tb_span v, struct params *p) {
     if (!tb_take_u8(&v, &n) || !tb_take(&v, n, &field) || (n != 0 && n != sizeof p->tar))
         return false; /* more than one is not ours to give */
     p->has_tar = n != 0;
+    p->tar_of_aid = n == 0;
     if (n)
         memcpy(p->tar, field.p, sizeof p->tar);
     return true;
@@ -108,6 +109,17 @@ static bool take_applet(struct tb_span v, struct params *p) {
             return false;
     }
     return r == 0;
+}
+
+/* spec: TS101220 annex D TS102226 8.2.1.3.2.2 without a TAR it is the one in an AID of full length
+ */
+static void complete_tar(struct tb_span aid, struct params *p) {
+    enum { AT = 12 };
+
+    if (!p->tar_of_aid || aid.n != CARD_AID_MAX)
+        return;
+    memcpy(p->tar, aid.p + AT, sizeof p->tar);
+    p->has_tar = true;
 }
 
 /* C9 of the application, EF of the system and EA of the UICC. A domain's C9 tells which protocols
@@ -259,7 +271,10 @@ static uint16_t install(struct card *card, struct cmd *cmd, const struct fields 
         aid = module->module;
     if (aid.n < 5 || aid.n > CARD_AID_MAX || card_registry_find(card, aid) ||
         !take_privileges(f->v[3], module->kind, privileges) ||
-        !take_params(f->v[4], module->kind, &p) || !tar_is_free(card, &p, NULL))
+        !take_params(f->v[4], module->kind, &p))
+        return TB_SW_DATA;
+    complete_tar(aid, &p);
+    if (!tar_is_free(card, &p, NULL))
         return TB_SW_DATA;
     app = calloc(1, sizeof *app);
     if (!app)
@@ -299,6 +314,12 @@ static uint16_t replace(struct card *card, struct card_app *app, const struct ca
     return TB_SW_OK;
 }
 
+/* A domain that those above have no say in any more. */
+static bool is_its_own(const struct card_app *app) {
+    return app->kind == CARD_APP_DOMAIN &&
+           (app->life == GP_PERSONALIZED || card_keyset_find(app, 0));
+}
+
 static uint16_t make_selectable(struct card *card, struct cmd *cmd, const struct fields *f) {
     struct card_app *app, next;
     uint16_t sw = gp_find_below(card, cmd, f->v[2], &app);
@@ -308,7 +329,7 @@ static uint16_t make_selectable(struct card *card, struct cmd *cmd, const struct
     if (app->life != GP_INSTALLED)
         return TB_SW_CONDITIONS;
     next = *app;
-    next.life = GP_SELECTABLE;
+    next.life = is_its_own(app) ? GP_PERSONALIZED : GP_SELECTABLE;
     if (f->v[3].n && !take_privileges(f->v[3], app->kind, next.privileges))
         return TB_SW_DATA;
     return replace(card, app, &next);
@@ -383,8 +404,8 @@ static uint16_t personalize(struct card *card, struct cmd *cmd, const struct fie
     sw = gp_find_below(card, cmd, f->v[2], &app);
     if (sw != TB_SW_OK)
         return sw;
-    if (app != cmd->ch->app && (app->domain != cmd->ch->app || app->life & GP_LOCKED ||
-                                (app->kind == CARD_APP_DOMAIN && app->life == GP_PERSONALIZED)))
+    if (app != cmd->ch->app &&
+        (app->domain != cmd->ch->app || app->life & GP_LOCKED || is_its_own(app)))
         return TB_SW_CONDITIONS;
     card_scp03_aim(cmd->ch->scp, app == cmd->ch->app ? NULL : app);
     return TB_SW_OK;

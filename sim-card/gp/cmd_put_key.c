@@ -87,37 +87,66 @@ static void keep_counter(struct card_keyset *next, const struct card_keyset *old
             next->counter = old->counter;
 }
 
-uint16_t gp_keyset_store(struct card *card, struct card_app *domain, struct card_keyset *old,
-                         const struct card_keyset *next, struct gp_change *with) {
+void gp_keysets_free(struct card_keyset *list) {
+    while (list) {
+        struct card_keyset *next = list->next;
+
+        card_keyset_free(list);
+        list = next;
+    }
+}
+
+struct card_keyset *gp_keyset_new(const struct card_keyset *from) {
     struct card_keyset *ks = malloc(sizeof *ks);
-    uint8_t life = domain->life;
+
+    if (ks) {
+        *ks = *from;
+        ks->next = NULL;
+    }
+    return ks;
+}
+
+/* spec: GPCS 5.3.2.3 with keys of its own it is personalised, and the one above is out */
+static uint8_t next_life(const struct card_app *domain, const struct card_keyset *list) {
+    for (; list; list = list->next)
+        if (domain->domain && domain->life == GP_SELECTABLE && !gp_version_is_scp80(list->version))
+            return GP_PERSONALIZED;
+    return domain->life;
+}
+
+uint16_t gp_keysets_store(struct card *card, struct card_app *domain, struct card_keyset *old,
+                          struct card_keyset *list, struct gp_change *with) {
+    uint8_t was = domain->life, life = next_life(domain, list);
+    bool moves = old && old->version != list->version;
     uint16_t sw;
 
-    if (!ks)
-        return TB_SW_NO_SPACE;
-    *ks = *next;
-    ks->next = NULL;
-    if (old)
-        keep_counter(ks, old);
-    /* spec: GPCS 5.3.2.3 with keys of its own it is personalised, and the one above is out */
-    if (domain->domain && life == GP_SELECTABLE && !gp_version_is_scp80(ks->version)) {
-        domain->life = GP_PERSONALIZED;
-        gp_change_app(with, domain);
-        domain->life = life;
-        life = GP_PERSONALIZED;
+    for (struct card_keyset *ks = list; ks; ks = ks->next) {
+        const struct card_keyset *there = old ? old : card_keyset_find(domain, ks->version);
+
+        if (there)
+            keep_counter(ks, there);
+        gp_change_keyset(with, domain, ks);
     }
-    if (old && old->version != ks->version)
+    if (moves)
         gp_change_keyset_gone(with, domain, old->version);
-    gp_change_keyset(with, domain, ks);
+    domain->life = life;
+    if (life != was)
+        gp_change_app(with, domain);
+    domain->life = was;
     sw = gp_change_commit(card, with);
     if (sw != 0) {
-        card_keyset_free(ks);
+        gp_keysets_free(list);
         return sw;
     }
     domain->life = life;
-    if (old && old->version != ks->version)
+    if (moves)
         card_keyset_remove(domain, old);
-    card_keyset_put(domain, ks);
+    while (list) {
+        struct card_keyset *ks = list;
+
+        list = ks->next;
+        card_keyset_put(domain, ks);
+    }
     return TB_SW_OK;
 }
 
@@ -172,7 +201,7 @@ static uint16_t answer(struct cmd *cmd, const struct card_keyset *ks, unsigned f
 
 uint16_t card_cmd_put_key(struct card *card, struct cmd *cmd) {
     struct card_app *domain = cmd->ch->app;
-    struct card_keyset next = {0}, *old = NULL;
+    struct card_keyset next = {0}, *old = NULL, *made = NULL;
     struct gp_change change = {0};
     unsigned first = 0, n = 0;
     uint16_t sw;
@@ -193,8 +222,10 @@ uint16_t card_cmd_put_key(struct card *card, struct cmd *cmd) {
         sw = TB_SW_DATA;
     if (sw == TB_SW_OK)
         sw = answer(cmd, &next, first, n);
-    if (sw == TB_SW_OK)
-        sw = gp_keyset_store(card, domain, old, &next, &change);
+    if (sw == TB_SW_OK) {
+        made = gp_keyset_new(&next);
+        sw = made ? gp_keysets_store(card, domain, old, made, &change) : TB_SW_NO_SPACE;
+    }
     if (sw != TB_SW_OK)
         cmd->out->n = 0;
     tb_wipe(&next, sizeof next);

@@ -54,12 +54,15 @@ static void drop_blocks(struct card_store_data *s) {
 
 /* ---- a domain ---- */
 
-struct delivery { /* what the DGIs of one command bring */
-    struct tb_span crts, keys;
-    struct card_domain_data *data; /* list */
+struct delivery {             /* what the DGIs of one command bring */
+    struct tb_span crts;      /* whose keys have not come yet */
+    struct card_keyset *sets; /* lists */
+    struct card_domain_data *data;
 };
 
 static void drop_delivery(struct delivery *d) {
+    gp_keysets_free(d->sets);
+    d->sets = NULL;
     while (d->data) {
         struct card_domain_data *next = d->data->next;
 
@@ -73,6 +76,9 @@ static uint16_t take_datum(struct delivery *d, uint16_t tag, struct tb_span valu
 
     if (!card_domain_data_allowed(tag, value.n))
         return TB_SW_DATA;
+    for (const struct card_domain_data *one = d->data; one; one = one->next)
+        if (one->tag == tag)
+            return TB_SW_DATA;
     made = card_domain_data_new(tag, value);
     if (!made)
         return TB_SW_NO_SPACE;
@@ -105,41 +111,14 @@ static bool next_dgi(struct tb_span *in, uint16_t *name, struct tb_span *value) 
     return tb_take(in, n, value);
 }
 
-static uint16_t take_dgis(struct delivery *d, struct tb_span in) {
-    uint16_t sw = TB_SW_OK;
-
-    while (sw == TB_SW_OK && in.n > 0) {
-        struct tb_span value;
-        uint16_t name;
-
-        if (!next_dgi(&in, &name, &value))
-            return TB_SW_DATA;
-        switch (name) {
-        case DGI_SD_DATA:
-            sw = take_data(d, value);
-            break;
-        case DGI_KEY_CRT:
-            d->crts = value;
-            break;
-        case DGI_KEYS:
-            d->keys = value;
-            break;
-        default:
-            sw = take_datum(d, name, value);
-        }
-    }
-    return sw;
-}
-
 static uint16_t byte_of(struct tb_span v, uint8_t *ret) {
     return v.n == 1 && tb_take_u8(&v, ret) ? TB_SW_OK : TB_SW_DATA;
 }
 
 /* spec: GPCS 11.11.2.3 B9 { 95 usage, 96 access, 80 type, 81 length, 82 identifier, 83 version }
- * for each key; their values, enciphered, one behind the other. One set in one command. */
-static uint16_t take_keyset(const struct card_scp03 *s, const struct delivery *d,
+ * for each key; their values, enciphered, one behind the other. */
+static uint16_t take_keyset(const struct card_scp03 *s, struct tb_span crts, struct tb_span keys,
                             struct card_keyset *next) {
-    struct tb_span crts = d->crts, keys = d->keys;
     unsigned have = 0;
     struct tb_tlv crt;
     int r;
@@ -178,6 +157,56 @@ static uint16_t take_keyset(const struct card_scp03 *s, const struct delivery *d
     return r == 0 && have == 0x0E && keys.n == 0 ? TB_SW_OK : TB_SW_DATA;
 }
 
+/* The values for the descriptions that came before. */
+static uint16_t take_keys(const struct card_scp03 *s, struct delivery *d, struct tb_span keys) {
+    struct card_keyset next = {0}, *made;
+    uint16_t sw = d->crts.n ? take_keyset(s, d->crts, keys, &next) : TB_SW_DATA;
+
+    if (sw == TB_SW_OK && !gp_keyset_fits(&next))
+        sw = TB_SW_DATA;
+    for (const struct card_keyset *ks = d->sets; ks && sw == TB_SW_OK; ks = ks->next)
+        if (ks->version == next.version)
+            sw = TB_SW_DATA;
+    if (sw == TB_SW_OK) {
+        made = gp_keyset_new(&next);
+        sw = made ? TB_SW_OK : TB_SW_NO_SPACE;
+        if (made) {
+            made->next = d->sets;
+            d->sets = made;
+            d->crts = TB_SPAN_NONE;
+        }
+    }
+    tb_wipe(&next, sizeof next);
+    return sw;
+}
+
+static uint16_t take_dgis(const struct card_scp03 *s, struct delivery *d, struct tb_span in) {
+    uint16_t sw = TB_SW_OK;
+
+    while (sw == TB_SW_OK && in.n > 0) {
+        struct tb_span value;
+        uint16_t name;
+
+        if (!next_dgi(&in, &name, &value))
+            return TB_SW_DATA;
+        switch (name) {
+        case DGI_SD_DATA:
+            sw = take_data(d, value);
+            break;
+        case DGI_KEY_CRT:
+            sw = d->crts.n ? TB_SW_DATA : TB_SW_OK;
+            d->crts = value;
+            break;
+        case DGI_KEYS:
+            sw = take_keys(s, d, value);
+            break;
+        default:
+            sw = take_datum(d, name, value);
+        }
+    }
+    return sw == TB_SW_OK && d->crts.n ? TB_SW_DATA : sw;
+}
+
 static void take_over(struct card_app *domain, struct delivery *d) {
     while (d->data) {
         struct card_domain_data *one = d->data;
@@ -192,36 +221,22 @@ static uint16_t store_in_domain(struct card *card, struct cmd *cmd, struct card_
     unsigned structure = cmd->a.p1 & STRUCTURE;
     struct delivery d = {.data = NULL};
     struct gp_change change = {0};
-    struct card_keyset next = {0};
     uint16_t sw;
 
     if (whole.n == 0)
         return TB_SW_DATA;
     sw = structure == AS_TLV   ? take_data(&d, whole)
-         : structure == AS_DGI ? take_dgis(&d, whole)
+         : structure == AS_DGI ? take_dgis(cmd->ch->scp, &d, whole)
                                : TB_SW_DATA;
-    if (sw == TB_SW_OK && (d.crts.n == 0) != (d.keys.n == 0))
-        sw = TB_SW_DATA;
-    if (sw == TB_SW_OK && d.crts.n)
-        sw = take_keyset(cmd->ch->scp, &d, &next);
-    if (sw == TB_SW_OK && d.crts.n && !gp_keyset_fits(&next))
-        sw = TB_SW_DATA;
     if (sw == TB_SW_OK) {
         for (const struct card_domain_data *one = d.data; one; one = one->next)
             gp_change_data(&change, domain, one);
-        if (d.crts.n)
-            sw = gp_keyset_store(card, domain, card_keyset_find(domain, next.version), &next,
-                                 &change);
-        else
-            sw = gp_change_commit(card, &change);
-        if (sw == 0)
-            sw = TB_SW_OK;
+        sw = gp_keysets_store(card, domain, NULL, d.sets, &change);
+        d.sets = NULL;
     }
     if (sw == TB_SW_OK)
         take_over(domain, &d);
     drop_delivery(&d);
-    gp_change_drop(&change);
-    tb_wipe(&next, sizeof next);
     return sw;
 }
 

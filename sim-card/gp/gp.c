@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 enum { PUBLIC = 0x80 }; /* row flag: without a session too */
+enum { WRAPPING = 32 }; /* bytes that secure messaging adds to an answer, at most */
 
 static const struct card_ins table[] = {
     {0x50, CARD_CLA_PROP, CARD_OF_DOMAIN | PUBLIC, "initialize-update", card_cmd_initialize_update},
@@ -67,8 +68,11 @@ static uint16_t run_secured(struct card *card, struct cmd *cmd, const struct car
     uint8_t *data = malloc(cmd->a.data.n + 1);
     uint16_t sw;
 
-    if (!data)
+    /* Room for the MAC first: what has been carried out does not fail for want of it. */
+    if (!data || !card_out_room(cmd, WRAPPING)) {
+        free(data);
         return end_session(cmd, TB_SW_NO_SPACE);
+    }
     sw = card_scp03_unwrap(cmd->ch->scp, &cmd->a, data);
     if (sw != 0) {
         free(data);
@@ -77,7 +81,7 @@ static uint16_t run_secured(struct card *card, struct cmd *cmd, const struct car
     sw = card_permits(cmd, row) ? row->run(card, cmd) : TB_SW_CONDITIONS;
     /* The command may have ended the session. */
     if (cmd->ch->scp &&
-        (!card_out_room(cmd, 32) || card_scp03_wrap(cmd->ch->scp, cmd->out, sw) < 0))
+        (!card_out_room(cmd, WRAPPING) || card_scp03_wrap(cmd->ch->scp, cmd->out, sw) < 0))
         sw = end_session(cmd, TB_SW_UNKNOWN);
     tb_wipe(data, cmd->a.data.n);
     free(data);

@@ -572,6 +572,13 @@ bool safe_store_at_once(struct tb_span so_far) {
     return take_tlv(&so_far, &tag, &v) && tag == DO_READ_FILE && so_far.n == 0;
 }
 
+/* An applet of Type II has neither key pairs nor certificates. */
+static bool is_type_1(const struct card_profile *p, uint8_t tag) {
+    return tag == DO_CSR || tag == DO_READ_PUBLIC || tag == DO_SELECT_READ_PUBLIC ||
+           tag == p->store_pair || tag == p->store_private || tag == p->store_public ||
+           tag == p->store_public_key;
+}
+
 static uint16_t run_unpublished(struct card *card, struct safe_store *st, uint8_t tag,
                                 struct tb_span v, struct cmd *cmd) {
     const struct card_profile *p = st->profile;
@@ -600,6 +607,8 @@ uint16_t safe_store_run(struct card *card, struct safe_store *st, struct tb_span
         return TB_SW_INTEGRITY;
     if (!take_tlv(&command, &tag, &v) || command.n != 0)
         return TB_SW_DATA;
+    if (st->profile->type2 && is_type_1(st->profile, tag))
+        return TB_SW_FUNCTION;
     switch ((enum command)tag) {
     case DO_DEBUG:
         return debug(st, v, cmd);

@@ -19,6 +19,7 @@ enum {
 struct card_ota {
     struct sms_reassembly parts;
     uint8_t whole[SMS_PACKET_MAX], plain[SMS_PACKET_MAX];
+    bool at_work; /* a script is running: these are its bytes */
 };
 
 void card_ota_free(struct card_ota *o) {
@@ -164,10 +165,12 @@ static uint16_t receive(struct card *card, struct cmd *cmd, struct tb_span packe
     status = accept(card, &p, card->ota->plain);
     keep_keys(&p);
     if (status == SCP80_OK) {
+        card->ota->at_work = true;
         card->over_the_air = !p.t.app; /* an application's keys are none of the files' */
         if (card_ota_script(card, p.t.app, p.t.usim, p.kid, p.script, &data) != TB_SW_OK)
             status = SCP80_NO_MEMORY;
         card->over_the_air = false;
+        card->ota->at_work = false;
     }
     sw = answer(card, cmd, &p, status, tb_buf_span(&data), from);
     tb_wipe(card->ota->plain, sizeof card->ota->plain);
@@ -187,6 +190,8 @@ uint16_t card_cmd_envelope(struct card *card, struct cmd *cmd) {
         return TB_SW_P1P2;
     if (cmd->a.data.n == 0)
         return TB_SW_LENGTH;
+    if (card->ota && card->ota->at_work)
+        return TB_SW_CONDITIONS; /* a script has no terminal to speak for */
     r = sms_parse_envelope(cmd->a.data, &part);
     if (r == TB_EUNSUP)
         return 0x6200; /* another event: nobody here waits for it */

@@ -130,6 +130,22 @@ class GlobalPlatform(cardtest.CardCase):
             self.host.personalize(APPLET)
         self.assertEqual(refused.exception.sw, 0x6A88)
 
+    def test_a_locked_card_is_opened_by_its_issuer(self):
+        self.applet_of_a_provider()
+        self.host.select()
+        self.host.open()
+        self.host.command(0xF0, 0x80, 0x7F)
+        for aid in (APPLET, PROVIDER, bytes.fromhex(cardtest.GSMA)):
+            self.assertEqual(self.link.apdu("00A4040C%02X%s" % (len(aid), aid.hex()))[1], "6A82")
+        self.link.reset()
+        self.host.select()
+        self.host.open()
+        with self.assertRaises(gphost.Refused):
+            self.host.install_applet(APPLET + b"2")
+        self.host.command(0xF0, 0x80, 0x0F)
+        self.host.install_applet(APPLET + b"2")
+        self.link.select(APPLET.hex())
+
     def test_no_secret_leaves_the_card(self):
         self.applet_of_a_provider(0x00)  # nothing on the wire is ciphered
         self.host.store(0x72, tlv(0x84, b"\1") + tlv(0x47, SCALAR))

@@ -8,11 +8,8 @@
 #include "simcard/admin.h"
 #include "tb/test.h"
 
-#define SELECT "01A4040007A0000005590010"
-#define USIM   "00A4040C07A0000000871002"
-#define OLD_CHALLENGE                                                                              \
-    "418800812210 23553CBE9637A89D218AE64DAE4"                                                     \
-    "7BF3510 AA689C6483708000E96F26276A8719FE"
+#define SELECT  "01A4040007A0000005590010"
+#define USIM    "00A4040C07A0000000871002"
 #define POINT_B /* the base point of brainpoolP256r1 */                                            \
     "8BD2AEB9CB7E57CB2C4B482FFC81B7AFB9DE27E1E3BD23C23A4453BD9ACE3262"                             \
     "547EF835C3DAC4FD97F8461A14611DC9C27745132DED8E545C1D54C72F046997"
@@ -91,6 +88,11 @@ static const struct writing {
      {ISD, SESSION, TARGET},
      "80E28000167D14840101500F300D310B300906035504030C026430",
      NULL},
+    {"change PIN",
+     {"002800010830303030FFFFFFFF"},
+     "002400811030303030FFFFFFFF31313131FFFFFFFF",
+     NULL},
+    {"disable PIN", {"002800010830303030FFFFFFFF"}, "002600010830303030FFFFFFFF", NULL},
     {"enable PIN", {NULL}, "002800010830303030FFFFFFFF", NULL},
     {"right PIN", {NULL}, "002000010830303030FFFFFFFF", NULL},
     {"wrong PIN", {NULL}, "002000010831313131FFFFFFFF", NULL},
@@ -128,11 +130,13 @@ static void append(char *state, const char *answer) {
 /* All that can be seen from outside, on a channel of its own. PIN tries are left out: they are
  * looked at apart. */
 static void observe(struct card *card, char *state) {
+    static const char old_challenge[] = "418800812210 23553CBE9637A89D218AE64DAE47BF35"
+                                        "10 AA689C6483708000E96F26276A8719FE";
     static const char *const probes[] = {
         "41A4040007A0000002480400", "C1CB0100000400", "C1CD0000058503303037", "C1CD00000385010B",
         "C1CD000003850155", "41A4040C07A0000000871002", "41B08B000B", "41B201C436",
         /* an old number: AUTS tells the highest */
-        OLD_CHALLENGE,
+        old_challenge,
         /* keys, applications, data of the issuer domain */
         "41A4040C08A000000151000000", "C1CA00E000", "C1CA2F0000", "C1CA004200", "C1CA00CF00",
         "41A4040010A00000055910100102736456616C7565"};
@@ -208,6 +212,7 @@ static bool cut_at(const struct writing *w, unsigned cut) {
 
     card = new_card(memory);
     prepare(w, card);
+    assert_int_equal(card_reset(card), 0); /* PINs presented are not what is compared */
     observe(card, before);
     snprintf(tries, sizeof tries, "%s", fx_run(card, "00200001"));
     card_free(card);
@@ -224,7 +229,7 @@ static bool cut_at(const struct writing *w, unsigned cut) {
     failed = strcmp(answer, "6581") == 0;
     if (!failed && !is_done(answer))
         fail_msg("%s: %s", w->name, answer);
-    assert_int_equal(card_reset(card), 0); /* PINs presented are not what is compared */
+    assert_int_equal(card_reset(card), 0);
     observe(card, after);
     check_pairs(card);
     if (failed)
@@ -254,6 +259,76 @@ static void commands_are_done_or_not_done(void **state) {
         if (cut < 4) /* begin, put and commit can all be cut */
             fail_msg("%s was finished after %u writes", commands[i].name, cut);
     }
+}
+
+/* ---- none is forgotten ---- */
+
+enum context { OF_PLATFORM, OF_APPLET, OF_DOMAIN, CONTEXTS };
+
+/* Instructions that write nothing, or have a test of their own here (C2). */
+static const char *const others[CONTEXTS] = {
+    /* hex, one behind the other */
+    [OF_PLATFORM] = "A470F2101214C2AAB0B284",
+    [OF_APPLET] = "2A2B2C2D46484A84B0CBCD",
+    [OF_DOMAIN] = "82CAF2",
+};
+
+static enum context context_of(const struct writing *w) {
+    const char *first = w->before[0];
+
+    if (first && strcmp(first, SELECT) == 0)
+        return OF_APPLET;
+    return first && strcmp(first, ISD) == 0 ? OF_DOMAIN : OF_PLATFORM;
+}
+
+static bool is_torn(enum context context, unsigned ins) {
+    char hex[12];
+
+    snprintf(hex, sizeof hex, "%02X", ins);
+    for (const char *at = others[context]; *at; at += 2)
+        if (strncmp(at, hex, 2) == 0)
+            return true;
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (context_of(&commands[i]) == context && strncmp(commands[i].command + 2, hex, 2) == 0)
+            return true;
+    return false;
+}
+
+static bool is_known(enum context context, unsigned ins) {
+    static const char *const classes[] = {"00", "80"};
+    bool known = false;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct card_nvm *nvm;
+        struct card *card = fx_card("create_on_demand=on", &nvm);
+        char command[24];
+
+        if (context == OF_APPLET)
+            fx_run(card, "00A4040007A0000005590010");
+        if (context == OF_DOMAIN) {
+            fx_run(card, ISD);
+            fx_open_session(card);
+        }
+        snprintf(command, sizeof command, "%s%02X0000", classes[i], ins);
+        known = known || strcmp(fx_run(card, command), "6D00") != 0;
+        card_free(card);
+        card_nvm_free(nvm);
+    }
+    return known;
+}
+
+/* Whoever adds an instruction finds out here that it has to be torn, or said to write nothing. */
+static void every_instruction_is_among_them(void **state) {
+    (void)state;
+    for (enum context context = OF_PLATFORM; context < CONTEXTS; context++)
+        for (unsigned ins = 0; ins < 0x100; ins++) {
+            if (ins == 0xC0 || !is_known(context, ins) || is_torn(context, ins))
+                continue;
+            if (context == OF_PLATFORM || !is_torn(OF_PLATFORM, ins))
+                fail_msg("instruction %02X: neither in the table of commands nor among those that "
+                         "write nothing",
+                         ins);
+        }
 }
 
 /* Over the air the counter comes first: a packet is carried out once or never, and one that was has
@@ -364,6 +439,7 @@ static void administration_is_done_or_not_done(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_done_or_not_done),
+        cmocka_unit_test(every_instruction_is_among_them),
         cmocka_unit_test(a_packet_is_carried_out_once_or_never),
         cmocka_unit_test(a_cut_does_not_save_a_try),
         cmocka_unit_test(administration_is_done_or_not_done),
