@@ -51,7 +51,7 @@ static int put(struct card_nvm *nvm, struct card_app *app) {
     if (scan.found)
         return TB_ESTATE;
     if (scan.n >= (app->kind == CARD_APP_SAFE ? CARD_MAX_APPLETS : CARD_MAX_APPS - 1) ||
-        scan.next_seq == GP_ISSUER_SEQ)
+        scan.next_seq >= GP_RESERVED_SEQ)
         return TB_ESPACE;
     app->seq = scan.next_seq;
     card_app_record_key(app, &k);

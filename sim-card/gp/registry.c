@@ -42,19 +42,24 @@ struct card_app *card_registry_find(const struct card *card, struct tb_span aid)
     return NULL;
 }
 
-struct card_app *card_registry_issuer(const struct card *card) {
+static struct card_app *issuer_in(const struct card *card, uint8_t placement) {
     struct card_app *platform = NULL;
 
     for (size_t i = 0; i < card->apps_n; i++) {
         struct card_app *app = card->apps[i];
 
-        if (!is_issuer(app) || !card_app_present(card, app))
+        if (!is_issuer(app))
             continue;
-        if (app->placement)
+        if (app->placement && app->placement == placement)
             return app;
-        platform = app;
+        if (!app->placement)
+            platform = app;
     }
     return platform;
+}
+
+struct card_app *card_registry_issuer(const struct card *card) {
+    return issuer_in(card, card->cur->number);
 }
 
 struct card_app *card_registry_by_tar(const struct card *card, const uint8_t tar[3]) {
@@ -120,9 +125,9 @@ uint16_t card_registry_next_seq(const struct card *card) {
     uint16_t last = 0;
 
     for (size_t i = 0; i < card->apps_n; i++)
-        if (card->apps[i]->seq != GP_ISSUER_SEQ)
+        if (card->apps[i]->seq < GP_RESERVED_SEQ)
             last = card->apps[i]->seq;
-    return last + 1 < GP_ISSUER_SEQ ? (uint16_t)(last + 1) : 0;
+    return last + 1 < GP_RESERVED_SEQ ? (uint16_t)(last + 1) : 0;
 }
 
 static int add_issuer(struct card *card) {
@@ -180,7 +185,7 @@ int card_registry_complete(struct card *card) {
         struct card_app *app = card->apps[i];
 
         if (app->kind == CARD_APP_SAFE && !app->domain)
-            app->domain = card_registry_issuer(card);
+            app->domain = issuer_in(card, app->placement);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "euicc/euicc.h"
 #include "iotsafe/object.h"
 #include "os/os.h"
 #include "ota/ota.h"
@@ -59,6 +60,7 @@ void card_free(struct card *card) {
 
 int card_power_on(struct card *card, struct tb_span *ret_atr) {
     card_power_off(card);
+    card_euicc_take_effect(card);
     if (!card_channel_open(card, 0))
         return TB_ENOMEM;
     card->powered = true;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "admin/identity.h"
+#include "euicc/euicc.h"
 #include "gp/domain.h"
 #include "gp/registry.h"
 #include "iotsafe/object.h"
@@ -217,6 +218,9 @@ static int load_entry(struct tb_span key, struct tb_span value, void *user) {
         return load_domain_data(card, key, value);
     case CARD_REC_OBJECT:
         return load_object(card, key, value);
+    case CARD_REC_EUICC:
+    case CARD_REC_NOTIFICATION:
+        return card_euicc_load(card, key, value);
     case CARD_REC_VERSION:
         card->has_version = true;
         return 0;
@@ -247,6 +251,8 @@ int card_load(struct card *card) {
     if (r < 0)
         return r;
     r = card->nvm->ops->each(card->nvm, load_entry, card);
+    if (r >= 0)
+        r = card_euicc_complete(card);
     return r < 0 ? r : card_registry_complete(card);
 }
 
@@ -260,5 +266,6 @@ void card_unload(struct card *card) {
     for (size_t i = 0; i < card->apps_n; i++)
         card_app_free(card->apps[i]);
     free(card->apps);
+    card_euicc_free(card->euicc);
     card_subscriptions_free(card);
 }
