@@ -22,13 +22,21 @@ bool card_app_manages(const struct card_app *domain) {
     return is_issuer(domain) || card_app_has(domain, GP_AUTHORIZED_MANAGEMENT);
 }
 
+/* The platform's issuer domain is not seen beside one of the profile under the same name. */
+static bool is_shadowed(const struct card *card, const struct card_app *app) {
+    const struct card_app *seen = card_registry_issuer(card);
+
+    return is_issuer(app) && seen && app != seen &&
+           tb_span_eq(card_app_aid(app), card_app_aid(seen));
+}
+
 /* spec: GPCS 5.3 a locked application is not selected; the issuer domain answers for the card even
  * when that is locked, until it is terminated */
 bool card_app_selectable(const struct card *card, const struct card_app *app) {
     if (!card_app_present(card, app))
         return false;
     if (is_issuer(app))
-        return app->life != GP_TERMINATED;
+        return app->life != GP_TERMINATED && !is_shadowed(card, app);
     for (const struct card_app *up = app->domain; up; up = up->domain)
         if (is_issuer(up) && (up->life == GP_CARD_LOCKED || up->life == GP_TERMINATED))
             return false; /* spec: GPCS 5.1.1.4 */
@@ -37,7 +45,8 @@ bool card_app_selectable(const struct card *card, const struct card_app *app) {
 
 struct card_app *card_registry_find(const struct card *card, struct tb_span aid) {
     for (size_t i = 0; i < card->apps_n; i++)
-        if (card_app_present(card, card->apps[i]) && tb_span_eq(card_app_aid(card->apps[i]), aid))
+        if (card_app_present(card, card->apps[i]) && !is_shadowed(card, card->apps[i]) &&
+            tb_span_eq(card_app_aid(card->apps[i]), aid))
             return card->apps[i];
     return NULL;
 }
