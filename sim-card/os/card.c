@@ -42,8 +42,8 @@ struct card *card_new(const struct card_config *cfg, int *ret_err) {
         return NULL;
     }
     if (!atr.n)
-        atr = card->cur->id.atr_len ? tb_span(card->cur->id.atr, card->cur->id.atr_len)
-                                    : tb_span(default_atr, sizeof default_atr);
+        atr = card->subs->id.atr_len ? tb_span(card->subs->id.atr, card->subs->id.atr_len)
+                                     : tb_span(default_atr, sizeof default_atr);
     card->atr_len = (uint8_t)atr.n;
     memcpy(card->atr, atr.p, atr.n);
     return card;
