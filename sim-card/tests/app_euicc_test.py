@@ -1,0 +1,249 @@
+"""An eUICC from its card file, used as LPAs and SIM tools use it: lpac's and pySim's APDUs, swaps, what survives them."""
+import hashlib
+
+import cardtest
+import tbtest
+
+ISDR = "A0000005591010FFFFFFFF8900000100"
+ECASD = "A0000005591010FFFFFFFF8900000200"
+EID = "89049032123451234512345678901235"
+RED, BLUE = "8988211000000001019", "8988247000000001024"
+RED_APPLET, BLUE_APPLET = "A000000559001001", "A000000559001002"
+REFRESH_PROFILE = "000080"  # TERMINAL PROFILE of a terminal that knows REFRESH and nothing else
+CHUNK = 120
+
+
+def bcd(iccid):
+    return cardtest.swapped(iccid + "F" * (20 - len(iccid)))
+
+
+def tlv(tag, value):
+    n = len(value) // 2
+    return tag + ("%02X" % n if n < 128 else "81%02X" % n) + value
+
+
+def parse(data):
+    """DER as nested lists of (tag, value): value is hex, or a list in constructed elements."""
+    data, found = bytes.fromhex(data), []
+    while data:
+        n = 2 if data[0] & 0x1F == 0x1F else 1
+        tag, length, head = data[:n].hex().upper(), data[n], n + 1
+        if length & 0x80:
+            head += length & 0x7F
+            length = int.from_bytes(data[n + 1:head], "big")
+        value = data[head:head + length].hex().upper()
+        found.append((tag, parse(value) if data[0] & 0x20 else value))
+        data = data[head + length:]
+    return found
+
+
+class Lpac:
+    """One run of the tool: everything on a channel of its own, commands without Le, answers fetched by class 8X."""
+
+    def __init__(self, link):
+        self.link = link
+        link.transmit(bytes.fromhex("80AA00000AA9088100820101830107"))
+        answer = link.transmit(bytes.fromhex("0070000001"))
+        assert answer[-2:] == b"\x90\x00", answer
+        self.channel = answer[0]
+        response = link.transmit(bytes.fromhex("%02XA4040010%s" % (self.channel, ISDR)))
+        assert response[-2] in (0x90, 0x61), response
+        self.announced = None
+
+    def store(self, data):
+        command = bytes.fromhex(data)
+        blocks = [command[i:i + CHUNK] for i in range(0, len(command), CHUNK)]
+        cla = 0x80 | self.channel
+        for i, block in enumerate(blocks):
+            last = i == len(blocks) - 1
+            response = self.link.transmit(bytes((cla, 0xE2, 0x91 if last else 0x11, i, len(block))) + block)
+            if not last:
+                assert response == b"\x90\x00", response
+        answer = b""
+        while response[-2] == 0x61:
+            response = self.link.transmit(bytes((cla, 0xC0, 0, 0, response[-1])))
+            answer += response[:-2]
+        self.announced = response[-1] if response[-2] == 0x91 else None
+        assert response[-2:] == b"\x90\x00" or self.announced, response
+        (tag, value), = parse(answer.hex())
+        assert tag == data[:4], answer
+        return value
+
+    def result(self, command):
+        (_, code), = self.store(command)
+        return int(code, 16)
+
+    def switch(self, tag, iccid, refresh=True):
+        return self.result(tlv(tag, tlv("A0", tlv("5A", bcd(iccid))) + "8101" + ("FF" if refresh else "00")))
+
+    def profiles(self):
+        """ICCID to state, as `lpac profile list` asks."""
+        (_, entries), = self.store("BF2D0D5C0B5A4F9F7090919293949599")
+        return {dict(e)["5A"]: dict(e)["9F70"] for _, e in entries}
+
+    def notifications(self):
+        (_, entries), = self.store("BF2800")
+        return [(int(dict(e)["80"], 16), dict(e)["81"], bytes.fromhex(dict(e)["0C"]).decode(), dict(e)["5A"])
+                for _, e in entries]
+
+    def close(self):
+        assert self.link.transmit(bytes.fromhex("007080%02X00" % self.channel)) == b"\x90\x00"
+
+
+class OtherChannel:
+    """The link, each command of which comes on a channel opened for it."""
+
+    def __init__(self, link):
+        self.link = link
+
+    def apdu(self, command):
+        n = int(self.link.ok("0070000001"), 16)
+        try:
+            return self.link.apdu("%02X%s" % (int(command[:2], 16) | n, command[2:]))
+        finally:
+            self.link.ok("007080%02X" % n)
+
+
+class Euicc(cardtest.CardCase):
+    def up(self):
+        daemon = self.run_card("--vpcd", self.reader.address)
+        link = self.reader.accept()
+        self.addCleanup(link.close)
+        link.power_on()
+        return daemon, link
+
+    def setUp(self):
+        super().setUp()
+        self.record = self.make("euicc.card")
+        self.reader = cardtest.Reader()
+        self.addCleanup(self.reader.close)
+        self.daemon, self.link = self.up()
+
+    def iccid(self, link):
+        link.ok("00A4000C022FE2")
+        return link.ok("00B000000A")
+
+    def present(self, link, aid):
+        return link.apdu("00A40400%02X%s" % (len(aid) // 2, aid))[1] == "9000"
+
+    def test_the_record_tells_what_the_network_and_the_owner_have_to_know(self):
+        self.assertEqual(self.record["eid"].upper(), EID)
+        self.assertEqual([(s["name"], s["iccid"], s["enabled"]) for s in self.record["subscriptions"]],
+                         [("red", RED, True), ("blue", BLUE, False)])
+        self.assertNotIn("k", self.record["subscriptions"][0]["usim"])
+        with_secrets = self.make("euicc.card", "--export-secrets", store="other.db")
+        self.assertEqual(len(with_secrets["subscriptions"][1]["usim"]["k"]), 32)
+        shown = tbtest.run("sim-card", "inspect", "--store", self.path("other.db")).stdout
+        self.assertIn("profile 2  ICCID %s" % BLUE, shown)
+
+    def test_chip_information(self):
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.store("BF3E035C015A"), [("5A", EID)])
+        addresses = {tag: bytes.fromhex(value).decode() for tag, value in lpac.store("BF3C00")}
+        self.assertEqual(addresses, {"80": "smdp.example.com", "81": "smds.example.com"})
+        info = dict(lpac.store("BF2200"))
+        self.assertEqual([info[tag] for tag in ("81", "82", "83")], ["020301", "020500", "010000"])
+        self.assertEqual((info["A9"], info["AA"]), ([], []))
+        self.assertEqual(len(dict(lpac.store("BF2E00"))["80"]), 32)
+        lpac.close()
+
+    def test_a_command_in_several_blocks(self):
+        lpac, address = Lpac(self.link), b"a" * 128
+        self.assertEqual(lpac.result(tlv("BF3F", tlv("80", address.hex()))), 0)
+        self.assertEqual(dict(lpac.store("BF3C00"))["80"], address.hex().upper())
+        lpac.close()
+
+    def test_enable_and_reset(self):
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.profiles(), {bcd(RED): "01", bcd(BLUE): "00"})
+        self.assertEqual(lpac.switch("BF31", RED), 2)
+        self.assertEqual(lpac.switch("BF31", BLUE), 0)
+        self.assertEqual(self.iccid(self.link), bcd(RED))  # in force with the reset
+        lpac.close()
+        self.link.reset()
+        self.assertEqual(self.iccid(self.link), bcd(BLUE))
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.profiles(), {bcd(RED): "00", bcd(BLUE): "01"})
+        told = lpac.notifications()
+        self.assertEqual(told, [(1, "0520", "smdp.red.example", bcd(RED)), (2, "0640", "smdp.blue.example", bcd(BLUE))])
+        self.assertEqual(lpac.result("BF3003800101"), 0)
+        self.assertEqual([n[0] for n in lpac.notifications()], [2])
+        lpac.close()
+
+    def test_refresh_is_announced_to_a_terminal_that_knows_it(self):
+        self.link.ok("8010000003" + REFRESH_PROFILE)
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.switch("BF31", BLUE), 0)
+        self.assertEqual(lpac.announced, 11)
+        command = self.link.transmit(bytes.fromhex("801200000B"))
+        self.assertEqual(command.hex().upper(), "D009810301010482028182" + "9000")
+        self.link.reset()
+        self.assertEqual(self.iccid(self.link), bcd(BLUE))
+
+    def test_a_client_that_died_leaves_nothing_in_the_way(self):
+        for _ in range(2):
+            lpac = Lpac(self.link)
+            self.link.transmit(bytes.fromhex("%02XE2110003BF3E03" % (0x80 | lpac.channel)))
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.store("BF3E035C015A"), [("5A", EID)])
+        lpac.close()
+
+    def test_a_kill_keeps_what_was_answered(self):
+        self.assertEqual(Lpac(self.link).switch("BF31", BLUE), 0)
+        self.daemon.kill()
+        self.daemon, self.link = self.up()
+        self.assertEqual(self.iccid(self.link), bcd(BLUE))
+        self.assertEqual(len(Lpac(self.link).notifications()), 2)
+
+    def test_credentials_of_the_platform_survive_a_swap_and_a_profiles_come_and_go(self):
+        cert = {c["key"]: self.write(c["key"] + ".pem", c["pem"]) for c in self.record["certificates"]}
+        digest = hashlib.sha256(b"swap").digest()
+        self.link.select()
+        self.link.ok("802A00000D" "840101" "A10103" "91020001" "920104")  # a session that stays open
+        self.assertTrue(self.present(OtherChannel(self.link), RED_APPLET))
+        self.assertFalse(self.present(OtherChannel(self.link), BLUE_APPLET))
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.switch("BF31", BLUE, refresh=False), 0)
+        answer = self.link.ok("802B8000229E20" + digest.hex())
+        self.assertTrue(cardtest.verifies(self, cert["client"], digest, bytes.fromhex(answer[6:])))
+        self.assertFalse(self.present(self.link, RED_APPLET))
+        self.link.select(BLUE_APPLET)
+        self.assertTrue(cardtest.verifies(self, cert["blue-client"], digest, self.link.sign(digest)))
+
+        self.assertEqual(lpac.result(tlv("BF33", tlv("5A", bcd(RED)))), 0)
+        self.assertEqual(lpac.profiles(), {bcd(BLUE): "01"})
+        self.assertEqual(lpac.switch("BF32", BLUE, refresh=False), 0)
+        lpac.close()
+        self.assertFalse(self.present(self.link, BLUE_APPLET))
+        self.link.select()
+        self.assertTrue(cardtest.verifies(self, cert["client"], digest, self.link.sign(digest)))
+
+    def test_rollback(self):
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.result("BF58038001FF"), 1)  # nothing to go back to
+        self.assertEqual(lpac.switch("BF31", BLUE), 0)
+        self.assertEqual(lpac.result("BF58038001FF"), 0)
+        self.link.reset()
+        self.assertEqual(self.iccid(self.link), bcd(RED))
+
+    def test_pysim_finds_out_what_card_it_is(self):
+        link = self.link
+        for fid, sw in (("3F00", "9000"), ("2F00", "9000"), ("7F20", "6A82"), ("7FE0", "6A82"), ("7F25", "6A82")):
+            data, answered = link.apdu("00A4000402" + fid)
+            if fid not in ("3F00", "2F00") and answered == "9000":
+                continue  # a directory that this card has
+            self.assertEqual(answered, sw, fid)
+            self.assertEqual(data[:2], "62" if sw == "9000" else "", fid)
+        link.ok("00A40004022F00")
+        self.assertEqual(link.ok("00B2010426")[:2], "61")
+        for aid, sw in ((ECASD, "9000"), ("A000000003000000", "9000"), (ISDR, "9000"), ("A00000015141434C00", "6A82"),
+                        ("A000000087100A", "6A82"), ("A0000000871004", "6A82"), ("A000000087100B", "6A82")):
+            self.assertEqual(link.apdu("00A40404%02X%s" % (len(aid) // 2, aid))[1], sw, aid)
+        link.ok("00A4040010" + ISDR)
+        self.assertEqual(link.apdu("80E2910003BF560000")[1], "6A88")  # not of SGP.32
+        self.assertEqual(link.ok("80E2910006BF3E035C015A00"), "BF3E125A10" + EID)
+        self.assertEqual(parse(link.ok("80E29100" "0D" "BF2D0A5C085A4F9F70909192" "95" "00"))[0][0], "BF2D")
+
+
+if __name__ == "__main__":
+    tbtest.main()
