@@ -233,6 +233,14 @@ static int load_entry(struct tb_span key, struct tb_span value, void *user) {
     }
 }
 
+/* What card_registry_complete() would have looked up. */
+static void drop_names(struct card *card) {
+    for (size_t i = 0; i < card->apps_n; i++) {
+        card_app_free(card->apps[i]->domain);
+        card->apps[i]->domain = NULL;
+    }
+}
+
 int card_load(struct card *card) {
     static const uint8_t version_key = CARD_REC_VERSION;
     uint8_t *version;
@@ -253,7 +261,11 @@ int card_load(struct card *card) {
     r = card->nvm->ops->each(card->nvm, load_entry, card);
     if (r >= 0)
         r = card_euicc_complete(card);
-    return r < 0 ? r : card_registry_complete(card);
+    if (r < 0) {
+        drop_names(card);
+        return r;
+    }
+    return card_registry_complete(card);
 }
 
 void card_unload(struct card *card) {
