@@ -29,12 +29,31 @@ static bool is_eid(struct tb_span eid) {
     return rest == 1;
 }
 
+static bool is_certificate(struct tb_span der) {
+    return der.n > 2 && der.n <= EUICC_CERTIFICATE_MAX && der.p[0] == 0x30;
+}
+
+/* All or none; and it is a key. */
+static int check_credential(const struct card_euicc_spec *spec) {
+    struct card_key *key = NULL;
+    int r;
+
+    if (!spec->key.n)
+        return spec->certificate.n || spec->eum.n ? TB_ERANGE : 0;
+    if (!is_certificate(spec->certificate) || !is_certificate(spec->eum))
+        return TB_ERANGE;
+    r = card_key_from_private(CARD_KEY_P256, spec->key, &key);
+    card_key_free(key);
+    return r;
+}
+
 int card_perso_euicc(struct card_nvm *nvm, const struct card_euicc_spec *spec) {
-    static const uint8_t key = CARD_REC_EUICC;
+    static const uint8_t key[] = {CARD_REC_EUICC, 0};
     struct euicc_state s = {.next_seq = 1, .has_ci = spec->ci.n > 0};
-    uint8_t record[EUICC_RECORD_MAX];
-    struct tb_buf b = TB_BUF(record);
-    struct card_write w;
+    uint8_t record[EUICC_RECORD_MAX], credential[EUICC_CREDENTIAL_RECORD_MAX];
+    struct tb_buf b = TB_BUF(record), c = TB_BUF(credential);
+    struct card_write w[2];
+    int r;
 
     if (!is_eid(spec->eid) || (spec->ci.n && spec->ci.n != sizeof s.ci) ||
         !copy_text(spec->smdp, s.dp, sizeof s.dp) || !copy_text(spec->smds, s.ds, sizeof s.ds))
@@ -43,8 +62,15 @@ int card_perso_euicc(struct card_nvm *nvm, const struct card_euicc_spec *spec) {
     if (s.has_ci)
         memcpy(s.ci, spec->ci.p, sizeof s.ci);
     euicc_state_encode(&s, &b);
-    w = (struct card_write){tb_span(&key, 1), tb_buf_span(&b)};
-    return card_nvm_write(nvm, &w, 1, true);
+    r = check_credential(spec);
+    if (r < 0)
+        return r;
+    euicc_credential_encode(spec->key, spec->certificate, spec->eum, &c);
+    w[0] = (struct card_write){tb_span(key, 1), tb_buf_span(&b)};
+    w[1] = (struct card_write){tb_span(key, 2), spec->key.n ? tb_buf_span(&c) : TB_SPAN_NONE};
+    r = card_nvm_write(nvm, w, 2, true);
+    tb_wipe(credential, sizeof credential);
+    return r;
 }
 
 struct scan {
@@ -64,7 +90,7 @@ static int scan_entry(struct tb_span key, struct tb_span value, void *user) {
     if (kind == CARD_REC_OF && key.n == 3 && key.p[1] == scan->spec->number &&
         key.p[2] == CARD_REC_IDENTITY)
         scan->identity = true;
-    if (kind != CARD_REC_EUICC || key.n != 2)
+    if (kind != CARD_REC_EUICC || key.n != 2 || key.p[1] == 0)
         return 0;
     scan->profiles++;
     if (key.p[1] == scan->spec->number ||

@@ -9,6 +9,7 @@
 
 #include "certificate_text.h"
 #include "factory_keys.h"
+#include "tb/hex.h"
 
 enum { MAX_FILE = 65535, MAX_SECRET = 64 };
 
@@ -121,11 +122,56 @@ static int make_usim(struct factory *fy, const struct cardfile_entry *at, uint8_
 
 /* An eUICC and its profiles. */
 
-static int make_euicc(struct factory *fy, const struct cardfile_entry *at) {
-    const struct card_euicc_spec spec = {
-        .eid = span_of(&at->eid), .ci = span_of(&at->ci), .smdp = at->smdp, .smds = at->smds};
-    int r = card_perso_euicc(fy->nvm, &spec);
+static int put_der(X509 *cert, struct tb_buf *out) {
+    unsigned char *der = NULL;
+    int n = i2d_X509(cert, &der);
 
+    if (n <= 0)
+        return TB_ECRYPTO;
+    tb_put(out, tb_span(der, (size_t)n));
+    OPENSSL_free(der);
+    return tb_buf_ok(out) ? 0 : TB_ERANGE;
+}
+
+/* It signs with a key under the issuer's certificate, who stands in for the eUICC's maker. */
+static int issue_for_euicc(struct factory *fy, struct tb_span eid, struct tb_buf *key,
+                           struct tb_buf *certificate, struct tb_buf *eum) {
+    char name[2 * 16 + 1];
+    const struct tb_pki_request req = {.role = TB_PKI_CLIENT,
+                                       .common_name = tb_hex_str(name, sizeof name, eid),
+                                       .not_before_s = -24L * 3600,
+                                       .not_after_s = 3650L * 24 * 3600};
+    EVP_PKEY *pair = EVP_EC_gen("P-256");
+    X509 *cert = NULL;
+    int r = pair ? factory_private_bytes(pair, key) : TB_ECRYPTO;
+
+    if (r == 0)
+        r = tb_pki_issue(fy->opt->issuer, pair, &req, &cert);
+    if (r == 0)
+        r = put_der(cert, certificate);
+    if (r == 0)
+        r = put_der(fy->opt->issuer->cert, eum);
+    if (r == 0)
+        json_object_set_new(fy->record, "euicc_certificate", card_json_pem(cert));
+    X509_free(cert);
+    EVP_PKEY_free(pair);
+    return r;
+}
+
+static int make_euicc(struct factory *fy, const struct cardfile_entry *at) {
+    enum { CERTIFICATE_MAX = 2048 };
+    uint8_t key[32], certificate[CERTIFICATE_MAX], eum[CERTIFICATE_MAX];
+    struct tb_buf k = TB_BUF(key), c = TB_BUF(certificate), m = TB_BUF(eum);
+    struct card_euicc_spec spec = {
+        .eid = span_of(&at->eid), .ci = span_of(&at->ci), .smdp = at->smdp, .smds = at->smds};
+    int r = fy->opt->issuer ? issue_for_euicc(fy, spec.eid, &k, &c, &m) : 0;
+
+    spec.key = tb_buf_span(&k);
+    spec.certificate = tb_buf_span(&c);
+    spec.eum = tb_buf_span(&m);
+    if (r == 0)
+        r = card_perso_euicc(fy->nvm, &spec);
+    tb_wipe(key, sizeof key);
     if (r < 0)
         return factory_refused(fy->f, at, r, fy->e);
     json_object_set_new(fy->record, "eid", card_json_hex(spec.eid));

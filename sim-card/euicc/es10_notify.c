@@ -4,7 +4,7 @@
 #include "euicc/euicc.h"
 #include "tb/tlv.h"
 
-enum { NOTIFICATION_MAX = 192, OVERHEAD = 16 };
+enum { NOTIFICATION_MAX = 192, OVERHEAD = 16, ANSWER_MAX = 60000 };
 
 /* The operation as a BIT STRING whose unused bits are told. */
 static void put_operation(struct tb_buf *out, uint8_t operation) {
@@ -71,38 +71,86 @@ static bool take_seq(struct tb_span v, uint32_t *ret) {
     return v.n >= 1 && v.n <= 4 && tb_take_be(&v, v.n, ret);
 }
 
-/* The notifications themselves are signed with a key under an EUM's certificate, which this eUICC
- * does not have: 127, undefined error. Where there are none the list is empty. */
+/* spec: SGP.22 2.5.6 OtherSignedNotification: what is told, signature over it, both certificates */
+static int put_signed(struct card_euicc *e, const struct euicc_notification *n,
+                      struct tb_buf *out) {
+    const struct euicc_credential *c = &e->credential;
+    size_t mark = tb_tlv_open(out, 0x30), start = out->n, inner;
+    uint8_t digest[CARD_HASH_MAX];
+    struct card_hash h;
+    size_t len;
+    int r;
+
+    put_metadata(out, n);
+    card_hash_init(&h, TB_SAFE_SHA256);
+    card_hash_update(&h, tb_span_sub(tb_buf_span(out), start, out->n - start));
+    len = card_hash_final(&h, digest);
+    inner = tb_tlv_open(out, 0x5F37);
+    r = card_key_sign(c->key, TB_SAFE_ECDSA, TB_SAFE_SHA256, tb_span(digest, len), out);
+    tb_tlv_close(out, inner);
+    tb_put(out, tb_span(c->certificate, c->certificate_n));
+    tb_put(out, tb_span(c->eum, c->eum_n));
+    tb_tlv_close(out, mark);
+    return r;
+}
+
+struct wanted {
+    bool by_seq;
+    uint32_t seq;
+    uint8_t operations;
+};
+
+static bool is_wanted(const struct wanted *w, const struct euicc_notification *n) {
+    return (!w->by_seq || n->seq == w->seq) && n->operation & w->operations;
+}
+
+/* As many as an answer holds: the others are there when these have been told. */
+static uint16_t put_all(struct card *card, struct cmd *cmd, const struct wanted *w) {
+    struct card_euicc *e = card->euicc;
+    size_t each = NOTIFICATION_MAX + e->credential.certificate_n + e->credential.eum_n, outer, list;
+
+    outer = tb_tlv_open(cmd->out, 0xBF2B);
+    list = tb_tlv_open(cmd->out, 0xA0);
+    for (const struct euicc_notification *at = e->notifications; at; at = at->next) {
+        if (!is_wanted(w, at) || cmd->out->n + each + OVERHEAD > ANSWER_MAX)
+            continue;
+        if (!card_out_room(cmd, each + OVERHEAD))
+            return TB_SW_NO_SPACE;
+        cmd->work = TB_CARD_SIGN;
+        if (put_signed(e, at, cmd->out) < 0)
+            return TB_SW_UNKNOWN;
+        card->counters.sign++;
+    }
+    tb_tlv_close(cmd->out, list);
+    tb_tlv_close(cmd->out, outer);
+    return TB_SW_OK;
+}
+
+/* An eUICC without a key and certificates cannot sign: 127, undefined error. Where there are no
+ * notifications the list is empty. */
 uint16_t euicc_retrieve_notifications(struct card *card, struct cmd *cmd, struct tb_span value) {
     enum { UNDEFINED = 127 };
+    struct wanted w = {.operations = 0xFF};
     struct tb_span criterion = TB_SPAN_NONE, v;
-    uint8_t wanted = 0xFF;
-    uint32_t seq = 0;
-    bool any = false, by_seq = false;
 
     if (tb_tlv_find(value, 0xA0, &criterion) < 0)
         return TB_SW_DATA;
     if (tb_tlv_find(criterion, 0x80, &v) > 0) {
-        by_seq = true;
-        if (!take_seq(v, &seq))
+        w.by_seq = true;
+        if (!take_seq(v, &w.seq))
             return TB_SW_DATA;
     } else if (tb_tlv_find(criterion, 0x81, &v) > 0) {
-        if (!take_operations(v, &wanted))
+        if (!take_operations(v, &w.operations))
             return TB_SW_DATA;
     } else if (criterion.n > 0) {
         return TB_SW_DATA;
     }
     for (const struct euicc_notification *at = card->euicc->notifications; at; at = at->next)
-        any |= (!by_seq || at->seq == seq) && at->operation & wanted;
-    if (any) {
-        euicc_put_result(cmd, 0xBF2B, 0x81, UNDEFINED);
-    } else {
-        size_t mark = tb_tlv_open(cmd->out, 0xBF2B);
-
-        tb_put_tlv(cmd->out, 0xA0, TB_SPAN_NONE);
-        tb_tlv_close(cmd->out, mark);
-    }
-    return TB_SW_OK;
+        if (is_wanted(&w, at) && !card->euicc->credential.key) {
+            euicc_put_result(cmd, 0xBF2B, 0x81, UNDEFINED);
+            return TB_SW_OK;
+        }
+    return put_all(card, cmd, &w);
 }
 
 uint16_t euicc_notification_sent(struct card *card, struct cmd *cmd, struct tb_span value) {

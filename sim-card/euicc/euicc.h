@@ -5,6 +5,7 @@
  * Profile n is subscription n, with the applications of placement n. What is enabled is in NVM when
  * the command answers; it comes into force (card->cur) at the next reset, or at once when the
  * device asked for no REFRESH. */
+#include "crypto/crypto.h"
 #include "gp/change.h"
 #include "gp/registry.h"
 
@@ -18,6 +19,8 @@ enum {
     EUICC_NAME_MAX = 64,
     EUICC_PROVIDER_MAX = 32,
     EUICC_RECORD_MAX = 512,
+    EUICC_CERTIFICATE_MAX = 2048,
+    EUICC_CREDENTIAL_RECORD_MAX = 64 + 2 * EUICC_CERTIFICATE_MAX,
     EUICC_COMMAND_MAX = 4096,
     EUICC_ISDR_SEQ = GP_ISSUER_SEQ - 2,
     EUICC_ECASD_SEQ = GP_ISSUER_SEQ - 1,
@@ -57,8 +60,16 @@ struct euicc_state {
     uint8_t previous;     /* profile that the last enabling displaced; 0: none to go back to */
 };
 
+/* What it signs with. */
+struct euicc_credential {
+    struct card_key *key;       /* NULL: it cannot */
+    uint8_t *certificate, *eum; /* DER of its own and its maker's */
+    size_t certificate_n, eum_n;
+};
+
 struct card_euicc {
     struct euicc_state state;
+    struct euicc_credential credential;
     struct euicc_profile *profiles;
     struct euicc_notification *notifications;
 };
@@ -70,6 +81,8 @@ extern const uint8_t euicc_isdr_aid[16], euicc_ecasd_aid[16];
 void euicc_state_encode(const struct euicc_state *s, struct tb_buf *out);
 void euicc_profile_encode(const struct euicc_profile *p, struct tb_buf *out);
 void euicc_notification_encode(const struct euicc_notification *n, struct tb_buf *out);
+void euicc_credential_encode(struct tb_span key, struct tb_span certificate, struct tb_span eum,
+                             struct tb_buf *out);
 /* While loading: one record under 'E' or 'M'. */
 int card_euicc_load(struct card *card, struct tb_span key, struct tb_span value) TB_CHECKED;
 /* After loading: what belongs together is there, ISD-R and ECASD are in the registry, the enabled

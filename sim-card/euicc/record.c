@@ -12,6 +12,9 @@ enum {
     TAG_CI = 0xC3,
     TAG_NEXT = 0xC4,
     TAG_PREVIOUS = 0xC5,
+    TAG_KEY = 0xC6,
+    TAG_CERTIFICATE = 0xC7,
+    TAG_EUM = 0xC8,
 
     TAG_ENABLED = 0xD0,
     TAG_CLASS = 0xD1,
@@ -65,6 +68,14 @@ void euicc_notification_encode(const struct euicc_notification *n, struct tb_buf
     tb_put_tlv_u8(out, TAG_OPERATION, n->operation);
     tb_put_tlv(out, TAG_ICCID, tb_span(n->iccid, sizeof n->iccid));
     put_text(out, TAG_ADDRESS, n->address);
+}
+
+void euicc_credential_encode(struct tb_span key, struct tb_span certificate, struct tb_span eum,
+                             struct tb_buf *out) {
+    tb_put_u8(out, CARD_RECORD_FORMAT);
+    tb_put_tlv(out, TAG_KEY, key);
+    tb_put_tlv(out, TAG_CERTIFICATE, certificate);
+    tb_put_tlv(out, TAG_EUM, eum);
 }
 
 /* spec: RFC3629 4 */
@@ -186,6 +197,42 @@ static int load_state(struct card_euicc *e, struct tb_span value) {
     return r == 0 && e->state.next_seq == 0 ? TB_EPARSE : r; /* it begins with 1 */
 }
 
+static int copy(struct tb_span v, uint8_t **ret, size_t *ret_n) {
+    if (*ret || v.n == 0 || v.n > EUICC_CERTIFICATE_MAX)
+        return TB_EPARSE;
+    *ret = malloc(v.n);
+    if (!*ret)
+        return TB_ENOMEM;
+    memcpy(*ret, v.p, v.n);
+    *ret_n = v.n;
+    return 0;
+}
+
+static int take_credential(struct tb_tlv e, struct euicc_credential *c) {
+    switch (e.tag) {
+    case TAG_KEY:
+        return c->key ? TB_EPARSE : card_key_from_private(CARD_KEY_P256, e.value, &c->key);
+    case TAG_CERTIFICATE:
+        return copy(e.value, &c->certificate, &c->certificate_n);
+    case TAG_EUM:
+        return copy(e.value, &c->eum, &c->eum_n);
+    default:
+        return 0;
+    }
+}
+
+/* What has been read is freed with the eUICC. */
+static int load_credential(struct card_euicc *e, struct tb_span value) {
+    struct tb_tlv t;
+    int r = card_record_open(&value);
+
+    while (r == 0 && (r = tb_tlv_next(&value, &t)) > 0)
+        r = take_credential(t, &e->credential);
+    if (r == 0 && (!e->credential.key || !e->credential.certificate || !e->credential.eum))
+        r = TB_EPARSE;
+    return r;
+}
+
 static int load_profile(struct card_euicc *e, uint8_t number, struct tb_span value) {
     struct euicc_profile *p = calloc(1, sizeof *p), **at = &e->profiles;
     struct tb_tlv t;
@@ -236,8 +283,9 @@ int card_euicc_load(struct card *card, struct tb_span key, struct tb_span value)
         return TB_EPARSE;
     if (kind == CARD_REC_EUICC && key.n == 0)
         return load_state(card->euicc, value);
-    if (kind == CARD_REC_EUICC && tb_take_u8(&key, &number) && key.n == 0 && number)
-        return load_profile(card->euicc, number, value);
+    if (kind == CARD_REC_EUICC && tb_take_u8(&key, &number) && key.n == 0)
+        return number ? load_profile(card->euicc, number, value)
+                      : load_credential(card->euicc, value);
     if (kind == CARD_REC_NOTIFICATION && tb_take_be(&key, 4, &seq) && key.n == 0)
         return load_notification(card->euicc, seq, value);
     return TB_EPARSE;
@@ -300,6 +348,11 @@ void card_euicc_free(struct card_euicc *e) {
 
         e->notifications = n->next;
         free(n);
+    }
+    if (e) {
+        card_key_free(e->credential.key);
+        free(e->credential.certificate);
+        free(e->credential.eum);
     }
     free(e);
 }

@@ -218,6 +218,19 @@ class Euicc(cardtest.CardCase):
         self.link.select()
         self.assertTrue(cardtest.verifies(self, cert["client"], digest, self.link.sign(digest)))
 
+    def test_notifications_are_signed(self):
+        lpac = Lpac(self.link)
+        self.assertEqual(lpac.switch("BF31", BLUE), 0)
+        (_, entries), = lpac.store("BF2B05A003800102")
+        (_, (metadata, signature, certificate, maker)), = entries
+        self.assertEqual((metadata[0], signature[0], certificate[0], maker[0]), ("BF2F", "5F37", "30", "30"))
+        told = tlv("BF2F", "".join(tlv(tag, value) for tag, value in metadata[1]))
+        digest = hashlib.sha256(bytes.fromhex(told)).digest()
+        cert = self.write("euicc.pem", self.record["euicc_certificate"])
+        self.assertTrue(cardtest.verifies(self, cert, digest, bytes.fromhex(signature[1])))
+        self.assertIn(EID, cardtest.openssl("x509", "-in", cert, "-noout", "-subject").decode())
+        lpac.close()
+
     def test_rollback(self):
         lpac = Lpac(self.link)
         self.assertEqual(lpac.result("BF58038001FF"), 1)  # nothing to go back to

@@ -41,8 +41,14 @@ static void identities(struct card_nvm *nvm) {
 static void profiles(struct card_nvm *nvm) {
     static const uint8_t eid[] = {0x89, 0x04, 0x90, 0x32, 0x12, 0x34, 0x51, 0x23,
                                   0x45, 0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x35};
-    const struct card_euicc_spec euicc = {
-        .eid = tb_span(eid, sizeof eid), .smdp = "smdp.example.com", .smds = "smds.example.com"};
+    static const uint8_t own[] = {0x30, 0x03, 0x02, 0x01, 0x01},
+                         maker[] = {0x30, 0x03, 0x02, 0x01, 0x02};
+    const struct card_euicc_spec euicc = {.eid = tb_span(eid, sizeof eid),
+                                          .key = tb_span(fx_scalar, sizeof fx_scalar),
+                                          .certificate = tb_span(own, sizeof own),
+                                          .eum = tb_span(maker, sizeof maker),
+                                          .smdp = "smdp.example.com",
+                                          .smds = "smds.example.com"};
     const struct card_subscription_spec all[] = {
         {.number = 1,
          .enabled = true,

@@ -190,6 +190,7 @@ static const struct tortured commands[] = {
     {{ISDR, ENABLE}, "80E2910006BF3003800101", "euicc"},
     {{ISDR}, "80E2910003BF2D0000", "euicc"},
     {{ISDR, ENABLE}, "80E2910003BF280000", "euicc"},
+    {{ISDR, ENABLE}, "80E2910003BF2B0000", "euicc"},
     {{ISDR}, "80E2110003BF3E03", "euicc"},
     {{ISDR, "80E2110003BF3E03"}, "80E29101035C015A", "euicc"},
     {{NULL}, "00A4040010A0000005591010FFFFFFFF8900000200", "euicc"},

@@ -121,9 +121,12 @@ int card_perso_keys(struct card_nvm *nvm, struct tb_span domain, uint8_t placeme
 
 /* Makes the card an eUICC. spec: SGP.22 4.3.1: eid are 32 digits, of which the last two check the
  * others. ci: identifier of the key of a certificate issuer (20 bytes), optional. Addresses: of the
- * default SM-DP+ and the root SM-DS, optional, up to 128 bytes of UTF-8. Replaces. */
+ * default SM-DP+ and the root SM-DS, optional, up to 128 bytes of UTF-8. key (scalar, P-256) with
+ * the DER of its certificate and of the eUICC maker's, at most 2048 bytes each: what notifications
+ * are signed with; without, they cannot be retrieved. Replaces. */
 struct card_euicc_spec {
     struct tb_span eid, ci;
+    struct tb_span key, certificate, eum; /* all or none */
     const char *smdp, *smds;
 };
 int card_perso_euicc(struct card_nvm *nvm, const struct card_euicc_spec *spec) TB_CHECKED;
