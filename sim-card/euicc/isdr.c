@@ -68,12 +68,20 @@ static uint16_t append(struct card_es10 *e, struct tb_span block) {
     return TB_SW_OK;
 }
 
+/* Not that of a script over the air: what is current there could vanish under it. */
+static bool is_of_the_card(const struct card *card, const struct card_channel *ch) {
+    for (unsigned n = 0; n < TB_CHANNELS; n++)
+        if (card->channels[n] == ch)
+            return true;
+    return false;
+}
+
 /* Block 0 begins anew: the client before may have died in the middle. */
 static uint16_t store_data(struct card *card, struct cmd *cmd) {
     struct card_es10 *e = &cmd->ch->es10;
     uint16_t sw;
 
-    if (card->over_the_air) /* what is current there could vanish under the script */
+    if (!is_of_the_card(card, cmd->ch))
         return TB_SW_CONDITIONS;
     if (cmd->a.p1 != LAST && cmd->a.p1 != MORE)
         return TB_SW_P1P2;
