@@ -114,6 +114,8 @@ static int check_usim(const struct cardfile *f, const struct cardfile_entry *at,
     for (const struct cardfile_entry *o = f->first; o != at; o = o->next)
         if (o->kind == CARDFILE_USIM)
             return refuse(f, at, e, "a card has one USIM, and it is described already");
+    if (cardfile_find(f, CARDFILE_EUICC, ""))
+        return refuse(f, at, e, "an eUICC has its USIMs in [subscription] sections");
     if (!f->imsi)
         return refuse(f, at, e, "a USIM needs an IMSI: write it into [card], or give --imsi");
     return at_most_one(f, at, either, e);

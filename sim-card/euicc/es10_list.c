@@ -94,7 +94,7 @@ static void put_notified(struct tb_buf *out, const struct euicc_profile *p) {
     tb_tlv_close(out, list);
 }
 
-/* MCC and MNC as in EF.AD's company. spec: SGP.22 2.4.4 TS24008 10.5.1.13 */
+/* MCC and MNC of the IMSI. spec: SGP.22 2.4.4 TS24008 10.5.1.13 */
 static void put_owner(const struct card *card, struct tb_buf *out, const struct euicc_profile *p) {
     const struct card_subscription *s = card->subs;
     const char *d;

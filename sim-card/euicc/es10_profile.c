@@ -62,9 +62,7 @@ static void put_enabled(struct euicc_change *c, const struct euicc_profile *p, b
 }
 
 /* spec: SGP.22 3.2.1 With REFRESH the new one comes into force when the terminal has reset the
- * card; also when that cannot be asked for. Without, the device has stopped using the old one by
- * itself.
- */
+ * card; also when that cannot be asked for. Without, the device has stopped using the old one. */
 static void come_into_force(struct card *card, bool refresh) {
     int r;
 

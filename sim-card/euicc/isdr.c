@@ -54,6 +54,7 @@ static uint16_t run_function(struct card *card, struct cmd *cmd, struct tb_span 
 }
 
 static uint16_t append(struct card_es10 *e, struct tb_span block) {
+    struct tb_buf b;
     uint8_t *p;
 
     if (e->n + block.n > EUICC_COMMAND_MAX)
@@ -61,9 +62,10 @@ static uint16_t append(struct card_es10 *e, struct tb_span block) {
     p = realloc(e->p, e->n + block.n);
     if (!p)
         return TB_SW_NO_SPACE;
-    memcpy(p + e->n, block.p, block.n);
+    b = (struct tb_buf){p, e->n, e->n + block.n, false};
+    tb_put(&b, block);
     e->p = p;
-    e->n += block.n;
+    e->n = b.n;
     e->next++;
     return TB_SW_OK;
 }

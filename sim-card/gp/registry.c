@@ -24,10 +24,12 @@ bool card_app_manages(const struct card_app *domain) {
 
 /* The platform's issuer domain is not seen beside one of the profile under the same name. */
 static bool is_shadowed(const struct card *card, const struct card_app *app) {
-    const struct card_app *seen = card_registry_issuer(card);
+    const struct card_app *seen;
 
-    return is_issuer(app) && seen && app != seen &&
-           tb_span_eq(card_app_aid(app), card_app_aid(seen));
+    if (!is_issuer(app) || app->placement)
+        return false;
+    seen = card_registry_issuer(card);
+    return seen && app != seen && tb_span_eq(card_app_aid(app), card_app_aid(seen));
 }
 
 /* spec: GPCS 5.3 a locked application is not selected; the issuer domain answers for the card even

@@ -187,6 +187,7 @@ static void what_does_not_fit_an_euicc_is_refused(void **state) {
     refused(t, EUICC "[euicc]\neid = 89049032123451234512345678901235\n", 5, "described already");
     refused(t, "[card]\niccid = 8988211000000000011\n[euicc]\n", 3, "'eid' is missing");
     refused(t, IDENTITY RED, 4, "write [euicc]");
+    refused(t, EUICC "[usim]\n", 5, "in [subscription] sections");
     refused(t, EUICC "[subscription]\n", 5, "needs a name");
     refused(t, EUICC "[subscription a]\nnumber = 1\n", 5, "'iccid' is missing");
     refused(t, EUICC "[subscription a]\nnumber = 0\n", 6, "not a number from 1 to 255");
