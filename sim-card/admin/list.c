@@ -1,9 +1,11 @@
 /* What is on a card, without secrets. */
 #include "simcard/list.h"
 
+#include "euicc/euicc.h"
 #include "gp/domain.h"
 #include "gp/registry.h"
 #include "iotsafe/object.h"
+#include "tb/hex.h"
 
 int card_each_applet(const struct card *card,
                      int (*fn)(const struct card_applet_info *applet, void *user), void *user) {
@@ -48,6 +50,38 @@ int card_each_domain(const struct card *card,
             if (info.keysets < sizeof info.versions)
                 info.versions[info.keysets++] = ks->version;
         r = fn(&info, user);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+void card_eid(const struct card *card, char ret[33]) {
+    ret[0] = '\0';
+    if (card->euicc)
+        tb_hex_str(ret, 33, tb_span(card->euicc->state.eid, EUICC_EID));
+}
+
+int card_each_subscription(const struct card *card,
+                           int (*fn)(const struct card_subscription_info *s, void *user),
+                           void *user) {
+    for (const struct card_subscription *s = card->subs; card->euicc && s; s = s->next) {
+        const struct euicc_profile *p = euicc_profile_of(card->euicc, s->number);
+        int r = 0;
+
+        if (p) {
+            const struct card_subscription_info info = {
+                .number = s->number,
+                .enabled = p->enabled,
+                .iccid = s->id.iccid,
+                .imsi = s->id.imsi,
+                .nickname = p->nickname,
+                .provider = p->provider,
+                .name = p->name,
+            };
+
+            r = fn(&info, user);
+        }
         if (r != 0)
             return r;
     }

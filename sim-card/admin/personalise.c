@@ -29,8 +29,18 @@ static bool copy_digits(const char *text, size_t min, size_t max, char *to) {
     return true;
 }
 
+/* A record of that subscription. */
+static int write_of(struct card_nvm *nvm, uint8_t subscription, struct tb_span key,
+                    struct tb_span value) {
+    uint8_t whole[CARD_REC_KEY_MAX];
+    struct tb_buf k = TB_BUF(whole);
+
+    card_subscription_key(&(struct card_subscription){.number = subscription}, &k);
+    tb_put(&k, key);
+    return write_one(nvm, tb_buf_span(&k), value);
+}
+
 int card_perso_identity(struct card_nvm *nvm, const struct card_identity *id) {
-    static const uint8_t key = CARD_REC_IDENTITY;
     uint8_t record[CARD_IDENTITY_RECORD_MAX];
     struct tb_buf b = TB_BUF(record);
     struct card_subscriber s = {.mnc_digits = id->mnc_digits ? id->mnc_digits : 2};
@@ -50,7 +60,9 @@ int card_perso_identity(struct card_nvm *nvm, const struct card_identity *id) {
     if (id->atr.n)
         memcpy(s.atr, id->atr.p, id->atr.n);
     card_identity_encode(&s, &b);
-    return tb_buf_ok(&b) ? write_one(nvm, tb_span(&key, 1), tb_buf_span(&b)) : TB_ERANGE;
+    return tb_buf_ok(&b)
+               ? write_of(nvm, id->subscription, TB_BYTES(CARD_REC_IDENTITY), tb_buf_span(&b))
+               : TB_ERANGE;
 }
 
 int card_perso_pin(struct card_nvm *nvm, const struct card_pin_spec *spec) {
@@ -72,14 +84,13 @@ int card_perso_pin(struct card_nvm *nvm, const struct card_pin_spec *spec) {
         memcpy(pin.puk, spec->puk, sizeof pin.puk);
     pin.enabled = spec->ref != CARD_PIN1 || spec->enabled;
     card_pin_encode(&pin, &b);
-    r = write_one(nvm, tb_span(key, sizeof key), tb_buf_span(&b));
+    r = write_of(nvm, spec->subscription, tb_span(key, sizeof key), tb_buf_span(&b));
     tb_wipe(record, sizeof record);
     tb_wipe(&pin, sizeof pin);
     return r;
 }
 
 int card_perso_usim(struct card_nvm *nvm, const struct card_usim_spec *spec) {
-    static const uint8_t key = CARD_REC_AKA;
     struct card_aka aka = {.delta = spec->delta ? spec->delta : CARD_AKA_DELTA};
     uint8_t record[CARD_AKA_RECORD_MAX];
     struct tb_buf b = TB_BUF(record);
@@ -99,7 +110,9 @@ int card_perso_usim(struct card_nvm *nvm, const struct card_usim_spec *spec) {
         aka.seq[i] = spec->sqn / CARD_AKA_SLOTS;
     card_aka_encode(&aka, &b);
     if (r == 0)
-        r = tb_buf_ok(&b) ? write_one(nvm, tb_span(&key, 1), tb_buf_span(&b)) : TB_ERANGE;
+        r = tb_buf_ok(&b)
+                ? write_of(nvm, spec->subscription, TB_BYTES(CARD_REC_AKA), tb_buf_span(&b))
+                : TB_ERANGE;
     tb_wipe(record, sizeof record);
     tb_wipe(&aka, sizeof aka);
     return r;

@@ -40,6 +40,7 @@ static int scan_entry(struct tb_span key, struct tb_span value, void *user) {
 }
 
 static int put(struct card_nvm *nvm, struct card_app *app) {
+    enum { UNWRITTEN = 3 }; /* entries without a record: issuer domain, ISD-R, ECASD */
     uint8_t record[GP_ENTRY_RECORD_MAX], key[3];
     struct tb_buf b = TB_BUF(record), k = TB_BUF(key);
     struct scan scan = {.aid = card_app_aid(app), .placement = app->placement};
@@ -50,8 +51,8 @@ static int put(struct card_nvm *nvm, struct card_app *app) {
         return r;
     if (scan.found)
         return TB_ESTATE;
-    if (scan.n >= (app->kind == CARD_APP_SAFE ? CARD_MAX_APPLETS : CARD_MAX_APPS - 1) ||
-        scan.next_seq == GP_ISSUER_SEQ)
+    if (scan.n >= (app->kind == CARD_APP_SAFE ? CARD_MAX_APPLETS : CARD_MAX_APPS - UNWRITTEN) ||
+        scan.next_seq >= GP_RESERVED_SEQ)
         return TB_ESPACE;
     app->seq = scan.next_seq;
     card_app_record_key(app, &k);

@@ -25,6 +25,7 @@ struct reader {
 static const char *const kind_names[CARDFILE_KINDS + 1] = {
     [CARDFILE_SET] = "set",         [CARDFILE_CARD] = "card",
     [CARDFILE_PIN] = "pin",         [CARDFILE_USIM] = "usim",
+    [CARDFILE_EUICC] = "euicc",     [CARDFILE_SUBSCRIPTION] = "subscription",
     [CARDFILE_DOMAIN] = "domain",   [CARDFILE_KEYS] = "keys",
     [CARDFILE_PROFILE] = "profile", [CARDFILE_APPLET] = "applet",
     [CARDFILE_KEY] = "key",         [CARDFILE_PUBLIC] = "public",
@@ -89,7 +90,8 @@ static int begin_section(struct reader *rd, const char *section, int line, struc
             rd->card_line = line;
         return 0;
     }
-    if (!*name && rd->kind != CARDFILE_APPLET && rd->kind != CARDFILE_USIM)
+    if (!*name && rd->kind != CARDFILE_APPLET && rd->kind != CARDFILE_USIM &&
+        rd->kind != CARDFILE_EUICC)
         return tb_error_set(e, TB_EPARSE, rd->f->path, line, "[%s] needs a name: [%s my-name]",
                             word, word);
     if (rd->kind == CARDFILE_PROFILE && strlen(name) >= sizeof rd->entry->knobs.name)
@@ -265,16 +267,20 @@ void cardfile_free(struct cardfile *f) {
         return;
     while (f->first) {
         struct cardfile_entry *at = f->first;
-        char *texts[] = {at->name,         at->label, at->public_label, at->text,  at->from,
-                         at->certificate,  at->key,   at->profile,      at->cn,    at->organization,
-                         at->psk_identity, at->puk,   at->copy_of,      at->domain};
+        char *texts[] = {at->name,     at->label,        at->public_label, at->text,
+                         at->from,     at->certificate,  at->key,          at->profile,
+                         at->cn,       at->organization, at->psk_identity, at->puk,
+                         at->copy_of,  at->domain,       at->smdp,         at->smds,
+                         at->iccid,    at->imsi,         at->spn,          at->msisdn,
+                         at->smsc,     at->pin1,         at->puk1,         at->adm1,
+                         at->nickname, at->provider,     at->notify};
 
         f->first = at->next;
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
             free_text(texts[i]);
-        struct cardfile_bytes *bytes[] = {&at->id,  &at->public_id, &at->hex, &at->k,
-                                          &at->op,  &at->opc,       &at->sqn, &at->tar,
-                                          &at->enc, &at->mac,       &at->dek, NULL};
+        struct cardfile_bytes *bytes[] = {&at->id,  &at->public_id, &at->hex, &at->k,   &at->op,
+                                          &at->opc, &at->sqn,       &at->tar, &at->enc, &at->mac,
+                                          &at->dek, &at->eid,       &at->ci,  NULL};
 
         for (size_t i = 0; bytes[i]; i++)
             free_bytes(bytes[i]);

@@ -10,6 +10,8 @@ enum cardfile_kind {
     CARDFILE_CARD,
     CARDFILE_PIN,
     CARDFILE_USIM,
+    CARDFILE_EUICC,
+    CARDFILE_SUBSCRIPTION,
     CARDFILE_PROFILE,
     CARDFILE_DOMAIN,
     CARDFILE_KEYS,
@@ -41,10 +43,16 @@ struct cardfile_entry {
 
     unsigned instance; /* object set: applets and objects */
     struct cardfile_bytes id, public_id, hex;
-    struct cardfile_bytes k, op, opc, sqn; /* [usim] */
-    struct cardfile_bytes tar;             /* [domain] [applet] */
-    struct cardfile_bytes enc, mac, dek;   /* [keys]; hex: all three */
-    char *domain;                          /* [domain] [applet] [keys]: name of a section */
+    struct cardfile_bytes k, op, opc, sqn; /* [usim] [subscription] */
+    struct cardfile_bytes eid, ci;         /* [euicc] */
+    char *smdp, *smds;                     /* [euicc] */
+    unsigned number;                       /* [subscription] */
+    char *iccid, *imsi, *spn, *msisdn, *smsc, *pin1, *puk1, *adm1, *nickname, *provider, *notify;
+    uint8_t mnc_digits, cls, forbid;
+    bool pin1_enabled;
+    struct cardfile_bytes tar;           /* [domain] [applet] */
+    struct cardfile_bytes enc, mac, dek; /* [keys]; hex: all three */
+    char *domain;                        /* [domain] [applet] [keys]: name of a section */
     unsigned placement, version;
     uint8_t msl;
     bool authorized; /* [domain] */
@@ -53,7 +61,7 @@ struct cardfile_entry {
     uint8_t type, functions, usage, access, public_access, sign_alg, derivation, file_usage;
     uint16_t hash;
     unsigned random, days, capacity, delta;
-    bool enabled; /* [pin] */
+    bool enabled; /* [pin] [subscription] */
     enum cardfile_value value;
     enum cardfile_format format;
     struct card_profile knobs; /* [profile] */

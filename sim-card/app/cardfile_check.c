@@ -114,9 +114,101 @@ static int check_usim(const struct cardfile *f, const struct cardfile_entry *at,
     for (const struct cardfile_entry *o = f->first; o != at; o = o->next)
         if (o->kind == CARDFILE_USIM)
             return refuse(f, at, e, "a card has one USIM, and it is described already");
+    if (cardfile_find(f, CARDFILE_EUICC, ""))
+        return refuse(f, at, e, "an eUICC has its USIMs in [subscription] sections");
     if (!f->imsi)
         return refuse(f, at, e, "a USIM needs an IMSI: write it into [card], or give --imsi");
     return at_most_one(f, at, either, e);
+}
+
+/* --- eUICC --- */
+
+static const struct cardfile_entry *euicc_of(const struct cardfile *f) {
+    return cardfile_find(f, CARDFILE_EUICC, "");
+}
+
+/* spec: SGP.29 2.2 the last two digits make the number 1 modulo 97 */
+static int check_eid(const struct cardfile *f, const struct cardfile_entry *at,
+                     struct tb_error *e) {
+    unsigned rest = 0, check;
+    char what[96];
+
+    for (size_t i = 0; i < at->eid.n; i++) {
+        unsigned high = at->eid.p[i] >> 4, low = at->eid.p[i] & 0xF;
+
+        if (high > 9 || low > 9)
+            return refuse(f, at, e, "an EID has digits only");
+        rest = (rest * 100 + (i + 1 < at->eid.n ? high * 10 + low : 0)) % 97;
+    }
+    check = 98 - rest;
+    if (at->eid.p[at->eid.n - 1] == (check / 10 << 4 | check % 10))
+        return 0;
+    snprintf(what, sizeof what, "the last two digits of this EID have to be %02u", check);
+    return refuse(f, at, e, what);
+}
+
+static int check_euicc(const struct cardfile *f, const struct cardfile_entry *at,
+                       struct tb_error *e) {
+    if (*at->name)
+        return refuse(f, at, e, "takes no name");
+    if (at != euicc_of(f))
+        return refuse(f, at, e, "a card is one eUICC, and it is described already");
+    if (need(f, at, "eid", e) < 0)
+        return TB_EPARSE;
+    if (f->imsi)
+        return refuse(f, at, e,
+                      "an eUICC has its IMSIs in [subscription] sections: leave it out of [card]");
+    return check_eid(f, at, e);
+}
+
+static int check_only(const struct cardfile *f, const struct cardfile_entry *at,
+                      struct tb_error *e) {
+    for (const struct cardfile_entry *o = f->first; o != at; o = o->next) {
+        if (o->kind != CARDFILE_SUBSCRIPTION)
+            continue;
+        if (o->number == at->number)
+            return refuse(f, at, e, "its 'number' is taken by another");
+        if (strcmp(o->iccid, at->iccid) == 0)
+            return refuse(f, at, e, "its 'iccid' is taken by another");
+        if (o->enabled && at->enabled)
+            return refuse(f, at, e, "one subscription at most is enabled");
+    }
+    return 0;
+}
+
+static int check_subscription(const struct cardfile *f, struct cardfile_entry *at,
+                              struct tb_error *e) {
+    static const char *const either[] = {"op", "opc", NULL};
+
+    if (!euicc_of(f))
+        return refuse(f, at, e, "is for an eUICC: write [euicc] with its 'eid'");
+    if (need(f, at, "number", e) < 0 || need(f, at, "iccid", e) < 0)
+        return TB_EPARSE;
+    if (!is_number(at->iccid, 18, 20))
+        return refuse(f, at, e, "iccid: a number of 18 to 20 digits");
+    if (at->imsi && !is_number(at->imsi, 6, 15))
+        return refuse(f, at, e, "imsi: a number of 6 to 15 digits");
+    if (!at->imsi && (at->k.n || at->op.n || at->opc.n || at->sqn.n))
+        return refuse(f, at, e, "a USIM needs an 'imsi'");
+    if (at->puk1 && !at->pin1)
+        return refuse(f, at, e, "'puk1' without 'pin1' has no effect");
+    if (!given(at, "class"))
+        at->cls = CARD_CLASS_OPERATIONAL;
+    return at_most_one(f, at, either, e) < 0 ? TB_EPARSE : check_only(f, at, e);
+}
+
+/* On an eUICC a placement is a subscription that is there. */
+static int check_placement(const struct cardfile *f, const struct cardfile_entry *at,
+                           struct tb_error *e) {
+    char what[80];
+
+    if (!at->placement || !euicc_of(f))
+        return 0;
+    for (const struct cardfile_entry *o = f->first; o; o = o->next)
+        if (o->kind == CARDFILE_SUBSCRIPTION && o->number == at->placement)
+            return 0;
+    snprintf(what, sizeof what, "placement = %u: no [subscription] has that number", at->placement);
+    return refuse(f, at, e, what);
 }
 
 /* The domain that at names has to be there for what belongs to it: on the platform, or in the same
@@ -395,6 +487,10 @@ static int check_entry(const struct cardfile *f, struct cardfile_entry *at, stru
         return check_usim(f, at, e);
     case CARDFILE_PIN:
         return check_pin(f, at, e);
+    case CARDFILE_EUICC:
+        return check_euicc(f, at, e);
+    case CARDFILE_SUBSCRIPTION:
+        return check_subscription(f, at, e);
     case CARDFILE_DOMAIN:
         return check_domain(f, at, e);
     case CARDFILE_KEYS:
@@ -430,6 +526,8 @@ int cardfile_check(struct cardfile *f, struct tb_error *e) {
         if (at->public_label && strlen(at->public_label) > TB_SAFE_MAX_LABEL)
             return refuse(f, at, e, "public_label longer than 60 bytes");
         r = check_entry(f, at, e);
+        if (r == 0)
+            r = check_placement(f, at, e);
         if (r == 0)
             r = check_unique(f, at, e);
         if (r == 0)

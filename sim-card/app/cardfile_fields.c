@@ -68,6 +68,17 @@ static const struct cardfile_word domain_keys[] = {
     {"des", 1},
     {NULL, 0},
 };
+static const struct cardfile_word classes[] = {
+    {"test", CARD_CLASS_TEST},
+    {"provisioning", CARD_CLASS_PROVISIONING},
+    {"operational", CARD_CLASS_OPERATIONAL},
+    {NULL, 0},
+};
+static const struct cardfile_word policies[] = {
+    {"disable", CARD_FORBID_DISABLE},
+    {"delete", CARD_FORBID_DELETE},
+    {NULL, 0},
+};
 static const struct cardfile_word derivations[] = {
     {"prf", TB_SAFE_PRF},
     {"hkdf", TB_SAFE_HKDF},
@@ -126,6 +137,39 @@ static const struct cardfile_field usim_fields[] = {
     BYTES("op", ENTRY(op), 16, 16),
     BYTES("sqn", ENTRY(sqn), 6, 6),
     UINT("delta", ENTRY(delta), 1, UINT_MAX),
+    END,
+};
+static const struct cardfile_field euicc_fields[] = {
+    BYTES("eid", ENTRY(eid), 16, 16),
+    BYTES("ci", ENTRY(ci), 20, 20),
+    TEXT("smdp", ENTRY(smdp)),
+    TEXT("smds", ENTRY(smds)),
+    END,
+};
+static const struct cardfile_field subscription_fields[] = {
+    UINT("number", ENTRY(number), 1, 255),
+    TEXT("iccid", ENTRY(iccid)),
+    TEXT("imsi", ENTRY(imsi)),
+    TEXT("spn", ENTRY(spn)),
+    TEXT("msisdn", ENTRY(msisdn)),
+    TEXT("smsc", ENTRY(smsc)),
+    UINT("mnc_digits", ENTRY(mnc_digits), 2, 3),
+    BYTES("k", ENTRY(k), 16, 16),
+    BYTES("opc", ENTRY(opc), 16, 16),
+    BYTES("op", ENTRY(op), 16, 16),
+    BYTES("sqn", ENTRY(sqn), 6, 6),
+    UINT("delta", ENTRY(delta), 1, UINT_MAX),
+    TEXT("pin1", ENTRY(pin1)),
+    TEXT("puk1", ENTRY(puk1)),
+    WORD("pin1_enabled", ENTRY(pin1_enabled), yes_no),
+    TEXT("adm1", ENTRY(adm1)),
+    TEXT("nickname", ENTRY(nickname)),
+    TEXT("provider", ENTRY(provider)),
+    TEXT("label", ENTRY(label)),
+    WORD("class", ENTRY(cls), classes),
+    WORD("enabled", ENTRY(enabled), yes_no),
+    TEXT("notify", ENTRY(notify)),
+    SET("forbid", ENTRY(forbid), policies),
     END,
 };
 #define PLACE                                                                                      \
@@ -217,6 +261,8 @@ const struct cardfile_field *cardfile_fields(enum cardfile_kind kind) {
         [CARDFILE_CARD] = card_fields,
         [CARDFILE_PIN] = pin_fields,
         [CARDFILE_USIM] = usim_fields,
+        [CARDFILE_EUICC] = euicc_fields,
+        [CARDFILE_SUBSCRIPTION] = subscription_fields,
         [CARDFILE_DOMAIN] = domain_fields,
         [CARDFILE_KEYS] = keys_fields,
         [CARDFILE_APPLET] = applet_fields,

@@ -105,8 +105,7 @@ int factory_public_bytes(EVP_PKEY *key, struct tb_buf *out) {
     return tb_buf_ok(out) ? 0 : TB_ESPACE;
 }
 
-/* What card_perso_object() takes as a private key: the scalar, or RSAPrivateKey. */
-static int private_bytes(EVP_PKEY *key, struct tb_buf *out) {
+int factory_private_bytes(EVP_PKEY *key, struct tb_buf *out) {
     unsigned char *der = NULL;
     BIGNUM *d = NULL;
     int n;
@@ -201,7 +200,7 @@ static int take_from_file(const struct cardfile *f, const struct cardfile_entry 
 
     if (r < 0)
         return r;
-    r = private_bytes(key, &secret);
+    r = factory_private_bytes(key, &secret);
     if (r == 0)
         r = factory_public_bytes(key, &public);
     if (r == 0)

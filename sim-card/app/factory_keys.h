@@ -20,5 +20,9 @@ int factory_public(const struct cardfile *f, const struct cardfile_entry *key, s
 int factory_refused(const struct cardfile *f, const struct cardfile_entry *at, int err,
                     struct tb_error *e);
 
+/* What card_perso_object() takes as a private key: the scalar, or RSAPrivateKey: appended to out.
+ */
+int factory_private_bytes(EVP_PKEY *key, struct tb_buf *out) TB_CHECKED;
+
 /* The point (65 bytes) of an EC key, the SubjectPublicKeyInfo of others: appended to out. */
 int factory_public_bytes(EVP_PKEY *key, struct tb_buf *out) TB_CHECKED;

@@ -204,10 +204,18 @@ static int add_object(uint8_t instance, const struct card_object_spec *spec, voi
     return 0;
 }
 
+static int add_subscription(const struct card_subscription_info *s, void *user) {
+    json_array_append_new(user, json_pack("{s:i, s:s, s:s, s:b, s:s, s:s, s:s}", "number",
+                                          (int)s->number, "iccid", s->iccid, "imsi", s->imsi,
+                                          "enabled", (int)s->enabled, "nickname", s->nickname,
+                                          "provider", s->provider, "name", s->name));
+    return 0;
+}
+
 static json_t *report(const struct card *card) {
     json_t *r = json_object(), *domains = json_array(), *applets = json_array(),
            *objects = json_array();
-    char iccid[21], imsi[16];
+    char iccid[21], imsi[16], eid[33];
 
     card_iccid(card, iccid);
     card_imsi(card, imsi);
@@ -215,6 +223,14 @@ static json_t *report(const struct card *card) {
     if (*imsi)
         json_object_set_new(r, "imsi", json_string(imsi));
     json_object_set_new(r, "atr", card_json_upper_hex(card_atr(card)));
+    card_eid(card, eid);
+    if (*eid) {
+        json_t *subscriptions = json_array();
+
+        (void)card_each_subscription(card, add_subscription, subscriptions);
+        json_object_set_new(r, "eid", json_string(eid));
+        json_object_set_new(r, "subscriptions", subscriptions);
+    }
     (void)card_each_domain(card, add_domain, domains);
     (void)card_each_applet(card, add_applet, applets);
     (void)card_each_object(card, add_object, objects);
@@ -268,6 +284,16 @@ static void print_report(const json_t *r) {
 
     printf("ICCID  %s\nIMSI   %s\nATR    %s\n\n", text(r, "iccid"),
            *text(r, "imsi") ? text(r, "imsi") : "none", text(r, "atr"));
+    if (*text(r, "eid"))
+        printf("EID    %s\n", text(r, "eid"));
+    json_array_foreach(json_object_get(r, "subscriptions"), i, o) {
+        printf("profile %lld  ICCID %s, IMSI %s, \"%s\" of \"%s\"%s\n",
+               (long long)json_integer_value(json_object_get(o, "number")), text(o, "iccid"),
+               *text(o, "imsi") ? text(o, "imsi") : "none", text(o, "name"), text(o, "provider"),
+               json_is_true(json_object_get(o, "enabled")) ? ", enabled" : "");
+    }
+    if (*text(r, "eid"))
+        printf("\n");
     json_array_foreach(json_object_get(r, "domains"), i, o) {
         printf("domain %-33s %s%s%s", text(o, "aid"), text(o, "life"),
                *text(o, "domain") ? ", belongs to " : ", the issuer's", text(o, "domain"));

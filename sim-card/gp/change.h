@@ -28,3 +28,10 @@ void gp_change_keyset_gone(struct gp_change *c, const struct card_app *domain, u
 /* Writes all or nothing and frees what was gathered. 0, 6A84, 6581. */
 uint16_t gp_change_commit(struct card *card, struct gp_change *c);
 void gp_change_drop(struct gp_change *c);
+
+/* --- gp/cmd_delete.c: entries marked in going, which has room for CARD_MAX_APPS --- */
+
+/* Their records, and those of objects that only they show, go with the change. */
+uint16_t gp_delete_gather(struct card *card, const bool *going, struct gp_change *change);
+/* After the commit: one of them, last ones first; channels that use it leave it. */
+void gp_delete_forget(struct card *card, struct cmd *cmd, struct card_app *app);

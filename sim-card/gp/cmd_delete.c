@@ -61,7 +61,7 @@ static bool is_last(const struct card *card, const struct card_app *app, const b
     return true;
 }
 
-static uint16_t gather(struct card *card, const bool *going, struct gp_change *change) {
+uint16_t gp_delete_gather(struct card *card, const bool *going, struct gp_change *change) {
     for (size_t i = 0; i < card->apps_n; i++) {
         const struct card_app *app = card->apps[i];
         struct objects objects = {.change = change};
@@ -78,7 +78,7 @@ static uint16_t gather(struct card *card, const bool *going, struct gp_change *c
     return TB_SW_OK;
 }
 
-static void forget(struct card *card, struct cmd *cmd, struct card_app *app) {
+void gp_delete_forget(struct card *card, struct cmd *cmd, struct card_app *app) {
     struct card_instance *in = app->instance;
     struct card_instance **at = &card->instances;
 
@@ -120,7 +120,7 @@ static uint16_t delete_app(struct card *card, struct cmd *cmd, struct tb_span ai
         if (going[i] && card->apps[i] != top && !related)
             return TB_SW_CONDITIONS;
     }
-    sw = gather(card, going, &change);
+    sw = gp_delete_gather(card, going, &change);
     if (sw != TB_SW_OK) {
         gp_change_drop(&change);
         return sw;
@@ -130,7 +130,7 @@ static uint16_t delete_app(struct card *card, struct cmd *cmd, struct tb_span ai
         return sw;
     for (size_t i = card->apps_n; i-- > 0;) /* what is removed moves those behind it */
         if (going[i])
-            forget(card, cmd, card->apps[i]);
+            gp_delete_forget(card, cmd, card->apps[i]);
     return TB_SW_OK;
 }
 

@@ -22,13 +22,23 @@ bool card_app_manages(const struct card_app *domain) {
     return is_issuer(domain) || card_app_has(domain, GP_AUTHORIZED_MANAGEMENT);
 }
 
+/* The platform's issuer domain is not seen beside one of the profile under the same name. */
+static bool is_shadowed(const struct card *card, const struct card_app *app) {
+    const struct card_app *seen;
+
+    if (!is_issuer(app) || app->placement)
+        return false;
+    seen = card_registry_issuer(card);
+    return seen && app != seen && tb_span_eq(card_app_aid(app), card_app_aid(seen));
+}
+
 /* spec: GPCS 5.3 a locked application is not selected; the issuer domain answers for the card even
  * when that is locked, until it is terminated */
 bool card_app_selectable(const struct card *card, const struct card_app *app) {
     if (!card_app_present(card, app))
         return false;
     if (is_issuer(app))
-        return app->life != GP_TERMINATED;
+        return app->life != GP_TERMINATED && !is_shadowed(card, app);
     for (const struct card_app *up = app->domain; up; up = up->domain)
         if (is_issuer(up) && (up->life == GP_CARD_LOCKED || up->life == GP_TERMINATED))
             return false; /* spec: GPCS 5.1.1.4 */
@@ -37,24 +47,30 @@ bool card_app_selectable(const struct card *card, const struct card_app *app) {
 
 struct card_app *card_registry_find(const struct card *card, struct tb_span aid) {
     for (size_t i = 0; i < card->apps_n; i++)
-        if (card_app_present(card, card->apps[i]) && tb_span_eq(card_app_aid(card->apps[i]), aid))
+        if (card_app_present(card, card->apps[i]) && !is_shadowed(card, card->apps[i]) &&
+            tb_span_eq(card_app_aid(card->apps[i]), aid))
             return card->apps[i];
     return NULL;
 }
 
-struct card_app *card_registry_issuer(const struct card *card) {
+static struct card_app *issuer_in(const struct card *card, uint8_t placement) {
     struct card_app *platform = NULL;
 
     for (size_t i = 0; i < card->apps_n; i++) {
         struct card_app *app = card->apps[i];
 
-        if (!is_issuer(app) || !card_app_present(card, app))
+        if (!is_issuer(app))
             continue;
-        if (app->placement)
+        if (app->placement && app->placement == placement)
             return app;
-        platform = app;
+        if (!app->placement)
+            platform = app;
     }
     return platform;
+}
+
+struct card_app *card_registry_issuer(const struct card *card) {
+    return issuer_in(card, card->cur->number);
 }
 
 struct card_app *card_registry_by_tar(const struct card *card, const uint8_t tar[3]) {
@@ -120,9 +136,9 @@ uint16_t card_registry_next_seq(const struct card *card) {
     uint16_t last = 0;
 
     for (size_t i = 0; i < card->apps_n; i++)
-        if (card->apps[i]->seq != GP_ISSUER_SEQ)
+        if (card->apps[i]->seq < GP_RESERVED_SEQ)
             last = card->apps[i]->seq;
-    return last + 1 < GP_ISSUER_SEQ ? (uint16_t)(last + 1) : 0;
+    return last + 1 < GP_RESERVED_SEQ ? (uint16_t)(last + 1) : 0;
 }
 
 static int add_issuer(struct card *card) {
@@ -180,7 +196,7 @@ int card_registry_complete(struct card *card) {
         struct card_app *app = card->apps[i];
 
         if (app->kind == CARD_APP_SAFE && !app->domain)
-            app->domain = card_registry_issuer(card);
+            app->domain = issuer_in(card, app->placement);
     }
     return 0;
 }

@@ -23,7 +23,8 @@ enum gp_privilege { /* of the first byte, and of the second moved by 8 */
                     GP_AUTHORIZED_MANAGEMENT = 0x4000,
 };
 
-enum { GP_ENTRY_RECORD_MAX = 1280, GP_ISSUER_SEQ = 0xFFFF };
+/* Entries that are in no record have the reserved numbers. */
+enum { GP_ENTRY_RECORD_MAX = 1280, GP_RESERVED_SEQ = 0xFFF0, GP_ISSUER_SEQ = 0xFFFF };
 
 extern const uint8_t gp_issuer_aid[8]; /* A000000151000000 */
 extern const uint8_t gp_issuer_privileges[3];

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "euicc/euicc.h"
 #include "iotsafe/object.h"
 #include "os/os.h"
 #include "ota/ota.h"
@@ -41,8 +42,8 @@ struct card *card_new(const struct card_config *cfg, int *ret_err) {
         return NULL;
     }
     if (!atr.n)
-        atr = card->cur->id.atr_len ? tb_span(card->cur->id.atr, card->cur->id.atr_len)
-                                    : tb_span(default_atr, sizeof default_atr);
+        atr = card->subs->id.atr_len ? tb_span(card->subs->id.atr, card->subs->id.atr_len)
+                                     : tb_span(default_atr, sizeof default_atr);
     card->atr_len = (uint8_t)atr.n;
     memcpy(card->atr, atr.p, atr.n);
     return card;
@@ -59,6 +60,7 @@ void card_free(struct card *card) {
 
 int card_power_on(struct card *card, struct tb_span *ret_atr) {
     card_power_off(card);
+    card_euicc_take_effect(card);
     if (!card_channel_open(card, 0))
         return TB_ENOMEM;
     card->powered = true;

@@ -24,7 +24,13 @@ void card_channel_drop_chain(struct card_channel *ch) {
     ch->chain = (struct card_chain){0};
 }
 
+void card_channel_drop_es10(struct card_channel *ch) {
+    free(ch->es10.p);
+    ch->es10 = (struct card_es10){0};
+}
+
 void card_channel_leave_app(struct card_channel *ch) {
+    card_channel_drop_es10(ch);
     card_sessions_drop(ch);
     card_scp03_free(ch->scp);
     ch->scp = NULL;

@@ -2,6 +2,7 @@
  * delivered (at once, or by 61xx and GET RESPONSE). */
 #include <stdlib.h>
 
+#include "euicc/euicc.h"
 #include "gp/gp.h"
 #include "iotsafe/applet.h"
 #include "os/fs_cmd.h"
@@ -93,9 +94,10 @@ static const struct card_ins *general_ins(uint8_t ins) {
  * chain, on a closed channel and in a malformed command too. */
 static bool is_secret(const struct card_channel *ch, uint8_t ins) {
     bool safe = !ch || (ch->app && ch->app->kind == CARD_APP_SAFE);
-    const struct card_ins *applet = safe            ? card_applet_ins(ins)
-                                    : ch && ch->app ? card_domain_ins(ins)
-                                                    : NULL;
+    const struct card_ins *applet = safe ? card_applet_ins(ins)
+                                    : ch && ch->app && ch->app->kind == CARD_APP_DOMAIN
+                                        ? card_domain_ins(ins)
+                                        : NULL;
     const struct card_ins *platform = ch && applet ? NULL : general_ins(ins);
 
     return (applet && (applet->flags & CARD_SECRET_IN)) ||
@@ -127,7 +129,8 @@ static const struct card_ins *route(const struct cmd *cmd, struct tb_span raw, u
 
     if (cmd->ch && cmd->ch->app)
         row = cmd->ch->app->kind == CARD_APP_DOMAIN ? card_domain_ins(cmd->a.ins)
-                                                    : route_applet(cmd, raw, &sw);
+              : cmd->ch->app->kind == CARD_APP_SAFE ? route_applet(cmd, raw, &sw)
+                                                    : card_euicc_ins(cmd->ch->app, cmd->a.ins);
     else if (cmd->ch)
         row = card_ins_find(files, ROWS(files), cmd->a.ins);
     if (!row)
@@ -328,7 +331,7 @@ static uint16_t run(struct card *card, struct cmd *cmd, struct tb_span raw, stru
     if (cmd->a.ne > CARD_RSP_MAX)
         cmd->a.ne = CARD_RSP_MAX;
     if (cmd->a.ins == TB_INS_GET_RESPONSE)
-        return get_response(cmd, rsp);
+        return announce(card, cmd, get_response(cmd, rsp));
     sw = execute(card, cmd, raw);
     return announce(card, cmd, deliver(cmd, sw, rsp));
 }

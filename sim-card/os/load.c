@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "admin/identity.h"
+#include "euicc/euicc.h"
 #include "gp/domain.h"
 #include "gp/registry.h"
 #include "iotsafe/object.h"
@@ -217,6 +218,9 @@ static int load_entry(struct tb_span key, struct tb_span value, void *user) {
         return load_domain_data(card, key, value);
     case CARD_REC_OBJECT:
         return load_object(card, key, value);
+    case CARD_REC_EUICC:
+    case CARD_REC_NOTIFICATION:
+        return card_euicc_load(card, key, value);
     case CARD_REC_VERSION:
         card->has_version = true;
         return 0;
@@ -226,6 +230,14 @@ static int load_entry(struct tb_span key, struct tb_span value, void *user) {
         return load_of(card, key.p[1], tb_span_sub(key, 2, key.n - 2), value);
     default:
         return load_of(card, 0, key, value);
+    }
+}
+
+/* What card_registry_complete() would have looked up. */
+static void drop_names(struct card *card) {
+    for (size_t i = 0; i < card->apps_n; i++) {
+        card_app_free(card->apps[i]->domain);
+        card->apps[i]->domain = NULL;
     }
 }
 
@@ -247,7 +259,13 @@ int card_load(struct card *card) {
     if (r < 0)
         return r;
     r = card->nvm->ops->each(card->nvm, load_entry, card);
-    return r < 0 ? r : card_registry_complete(card);
+    if (r >= 0)
+        r = card_euicc_complete(card);
+    if (r < 0) {
+        drop_names(card);
+        return r;
+    }
+    return card_registry_complete(card);
 }
 
 void card_unload(struct card *card) {
@@ -260,5 +278,6 @@ void card_unload(struct card *card) {
     for (size_t i = 0; i < card->apps_n; i++)
         card_app_free(card->apps[i]);
     free(card->apps);
+    card_euicc_free(card->euicc);
     card_subscriptions_free(card);
 }

@@ -16,6 +16,7 @@ struct card_domain_data; /* gp/domain.h */
 struct card_scp03;       /* gp/scp03.h */
 struct card_toolkit;     /* toolkit/toolkit.h */
 struct card_ota;         /* ota/ota.h */
+struct card_euicc;       /* euicc/euicc.h */
 struct fs_node;          /* os/fs.h */
 struct card_aka;         /* usim/aka.h */
 
@@ -28,7 +29,8 @@ enum {
     CARD_RSP_MAX = 65533,   /* data bytes of one response in a vpcd frame */
 };
 
-enum card_app_kind { CARD_APP_SAFE, CARD_APP_DOMAIN };
+/* The last two are of an eUICC, and in no record: euicc/euicc.h */
+enum card_app_kind { CARD_APP_SAFE, CARD_APP_DOMAIN, CARD_APP_ISDR, CARD_APP_ECASD };
 
 /* An entry of the GlobalPlatform registry that can be selected: an IoT SAFE applet, with the set of
  * objects behind it, or a security domain, with its keys. spec: GPCS 6.4 */
@@ -66,6 +68,13 @@ struct card_chain {
     bool active, proprietary;
 };
 
+/* Blocks of a command to the ISD-R whose last one has not come yet. */
+struct card_es10 {
+    uint8_t *p; /* from malloc */
+    size_t n;
+    uint8_t next; /* number of the next block */
+};
+
 /* A logical channel that is open. Volatile. */
 struct card_channel {
     struct card_app *app; /* NULL: the UICC file system */
@@ -81,6 +90,7 @@ struct card_channel {
     struct card_session *sessions; /* CARD_MAX_SESSIONS of them; NULL until the first INIT */
     /* security domain */
     struct card_scp03 *scp; /* secure channel session, NULL: none */
+    struct card_es10 es10;  /* of the ISD-R */
 };
 
 struct card_pin_state {
@@ -137,6 +147,7 @@ struct card {
     struct card_instance *instances; /* list */
     struct card_toolkit *toolkit;    /* volatile, like the next */
     struct card_ota *ota;
+    struct card_euicc *euicc; /* NULL: none, but a UICC */
     bool over_the_air;        /* a script for the files is running: it may what ADM may */
     struct card_admin *admin; /* remote administration session, NULL when none */
 };
@@ -199,6 +210,7 @@ void card_channel_leave_app(
     struct card_channel *ch); /* sessions and lists go with the application */
 void card_channel_drop_pending(struct card_channel *ch);
 void card_channel_drop_chain(struct card_channel *ch);
+void card_channel_drop_es10(struct card_channel *ch);
 card_handler card_cmd_manage_channel;
 
 /* --- os/select.c --- */
@@ -212,6 +224,8 @@ int card_aid_find(const struct card *card, struct tb_span prefix, int start);
 
 /* The subscription with that number, made when missing; NULL when out of memory. */
 struct card_subscription *card_subscription_get(struct card *card, uint8_t number);
+/* It is there, not number 0, and not in force. */
+void card_subscription_remove(struct card *card, uint8_t number);
 void card_subscriptions_free(struct card *card);
 /* Begins the key of a record: nothing for number 0, else the prefix that tells whose it is. */
 void card_subscription_key(const struct card_subscription *s, struct tb_buf *key);

@@ -1,4 +1,5 @@
 /* SELECT. spec: TS102221 11.1.1 8.4 ISO7816-4 11.2.2 */
+#include "euicc/euicc.h"
 #include "gp/registry.h"
 #include "iotsafe/session.h"
 #include "os/fs.h"
@@ -117,6 +118,17 @@ static uint16_t select_domain(struct cmd *cmd, struct card_app *domain) {
     return TB_SW_OK;
 }
 
+/* ISD-R and ECASD of an eUICC. */
+static uint16_t select_euicc(struct cmd *cmd, struct card_app *app) {
+    if (!(cmd->a.p2 & 0x08)) {
+        if (!card_out_room(cmd, FCP_MAX))
+            return TB_SW_NO_SPACE;
+        card_euicc_put_fci(app, cmd->out);
+    }
+    enter_app(cmd->ch, app);
+    return TB_SW_OK;
+}
+
 /* As card_aid_find(), and the issuer domain under its other names. */
 static int find_app(const struct card *card, struct tb_span prefix, int start) {
     static const uint8_t *const alias = gp_issuer_alias;
@@ -149,6 +161,8 @@ static uint16_t select_aid(struct card *card, struct cmd *cmd) {
         return select_usim(card, cmd);
     if (card->apps[app - 1]->kind == CARD_APP_DOMAIN)
         return select_domain(cmd, card->apps[app - 1]);
+    if (card->apps[app - 1]->kind != CARD_APP_SAFE)
+        return select_euicc(cmd, card->apps[app - 1]);
     enter_app(cmd->ch, card->apps[app - 1]);
     return TB_SW_OK; /* all traces: bare 9000, no FCI */
 }

@@ -34,6 +34,16 @@ static void free_one(struct card_subscription *s) {
     free(s);
 }
 
+void card_subscription_remove(struct card *card, uint8_t number) {
+    struct card_subscription **at = &card->subs, *s;
+
+    while ((*at)->number != number)
+        at = &(*at)->next;
+    s = *at;
+    *at = s->next;
+    free_one(s);
+}
+
 void card_subscriptions_free(struct card *card) {
     while (card->subs) {
         struct card_subscription *s = card->subs;

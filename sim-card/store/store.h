@@ -6,12 +6,14 @@
 #include "simcard/nvm.h"
 
 enum {
-    CARD_REC_APPLET = 'A',      /* A seq16: an AID, its instance and profile */
-    CARD_REC_KEYSET = 'D',      /* D seq16 version: keys of a security domain and their counters */
-    CARD_REC_FILE = 'F',        /* F df16 fid16: content of a file that differs from its default */
-    CARD_REC_DOMAIN_DATA = 'G', /* G seq16 tag16: of a security domain */
-    CARD_REC_IDENTITY = 'I',    /* I */
-    CARD_REC_AKA = 'K',         /* K: the USIM's key and sequence numbers */
+    CARD_REC_APPLET = 'A',       /* A seq16: an AID, its instance and profile */
+    CARD_REC_KEYSET = 'D',       /* D seq16 version: keys of a security domain and their counters */
+    CARD_REC_EUICC = 'E',        /* E: of the eUICC itself; E n: of profile n */
+    CARD_REC_FILE = 'F',         /* F df16 fid16: content of a file that differs from its default */
+    CARD_REC_DOMAIN_DATA = 'G',  /* G seq16 tag16: of a security domain */
+    CARD_REC_IDENTITY = 'I',     /* I */
+    CARD_REC_AKA = 'K',          /* K: the USIM's key and sequence numbers */
+    CARD_REC_NOTIFICATION = 'M', /* M seq32: a profile's server has to be told */
     CARD_REC_OF = 'N',      /* N n …: the record … of subscription n; without it, of number 0 */
     CARD_REC_OBJECT = 'O',  /* O instance class id: an IoT SAFE object */
     CARD_REC_PIN = 'P',     /* P reference: a PIN, its PUK and their counters */

@@ -159,6 +159,52 @@ static void what_does_not_fit_a_domain_is_refused(void **state) {
             13, "of that version already");
 }
 
+#define EUICC                                                                                      \
+    "[card]\niccid = 8988211000000000011\n[euicc]\neid = 89049032123451234512345678901235\n"
+#define RED "[subscription red]\nnumber = 1\niccid = 8988211000000000029\nimsi = 001010000000001\n"
+
+static void an_euicc_has_subscriptions(void **state) {
+    struct fixture *t = *state;
+    const struct cardfile_entry *red;
+
+    accepted(t, EUICC RED "enabled = yes\nforbid = disable, delete\nspn = red\n" APPLET
+                          "placement = 1\n");
+    red = entry(t, CARDFILE_SUBSCRIPTION, "red");
+    assert_int_equal(red->number, 1);
+    assert_true(red->enabled);
+    assert_int_equal(red->cls, CARD_CLASS_OPERATIONAL);
+    assert_int_equal(red->forbid, CARD_FORBID_DISABLE | CARD_FORBID_DELETE);
+    assert_string_equal(red->imsi, "001010000000001");
+}
+
+static void what_does_not_fit_an_euicc_is_refused(void **state) {
+    struct fixture *t = *state;
+
+    refused(t, IDENTITY "[euicc]\neid = 89049032123451234512345678901235\n", 4, "out of [card]");
+    refused(
+        t, "[card]\niccid = 8988211000000000011\n[euicc]\neid = 89049032123451234512345678901236\n",
+        3, "have to be 35");
+    refused(t, EUICC "[euicc]\neid = 89049032123451234512345678901235\n", 5, "described already");
+    refused(t, "[card]\niccid = 8988211000000000011\n[euicc]\n", 3, "'eid' is missing");
+    refused(t, IDENTITY RED, 4, "write [euicc]");
+    refused(t, EUICC "[usim]\n", 5, "in [subscription] sections");
+    refused(t, EUICC "[subscription]\n", 5, "needs a name");
+    refused(t, EUICC "[subscription a]\nnumber = 1\n", 5, "'iccid' is missing");
+    refused(t, EUICC "[subscription a]\nnumber = 0\n", 6, "not a number from 1 to 255");
+    refused(t, EUICC "[subscription a]\nnumber = 2\niccid = 1\n", 5, "18 to 20 digits");
+    refused(t, EUICC RED "[subscription b]\nnumber = 1\niccid = 8988211000000000037\n", 9,
+            "'number' is taken");
+    refused(t, EUICC RED "[subscription b]\nnumber = 2\niccid = 8988211000000000029\n", 9,
+            "'iccid' is taken");
+    refused(t,
+            EUICC RED "enabled = yes\n[subscription b]\nnumber = 2\n"
+                      "iccid = 8988211000000000037\nenabled = yes\n",
+            10, "one subscription at most");
+    refused(t, EUICC RED "puk1 = 12345678\n", 5, "without 'pin1'");
+    refused(t, EUICC RED "class = operatoinal\n", 9, "did you mean 'operational'");
+    refused(t, EUICC RED APPLET "placement = 2\n", 9, "no [subscription] has that number");
+}
+
 static void a_volatile_key_is_for_key_agreement(void **state) {
     struct fixture *t = *state;
     const struct cardfile_entry *k;
@@ -359,6 +405,8 @@ int main(void) {
         TEST(a_key_signs_unless_told_otherwise),
         TEST(domains_own_keys_and_applets),
         TEST(what_does_not_fit_a_domain_is_refused),
+        TEST(an_euicc_has_subscriptions),
+        TEST(what_does_not_fit_an_euicc_is_refused),
         TEST(a_volatile_key_is_for_key_agreement),
         TEST(sets_take_several_words),
         TEST(variables_are_replaced_and_the_command_line_wins),

@@ -9,6 +9,7 @@ import time
 
 import cardtest
 import gphost
+import lpa
 import pcscbed
 import tbtest
 
@@ -20,10 +21,12 @@ class PcscLink(cardtest.Link):
         self.transmit = pcsc.transmit
 
 
-class Pcscd(cardtest.CardCase):
+class Bed(cardtest.CardCase):
+    card_file = "factory.card"
+
     def setUp(self):
         pcscbed.Pcscd(self)
-        self.record = self.make("factory.card")
+        self.record = self.make(self.card_file)
         self.daemon = self.run_card("--vpcd", "127.0.0.1:%d" % pcscbed.PORT)
         self.pcsc = pcscbed.Pcsc()
         self.addCleanup(self.pcsc.close)
@@ -34,6 +37,26 @@ class Pcscd(cardtest.CardCase):
         self.pcsc.connect(self.reader)
         return PcscLink(self.pcsc)
 
+
+class Euicc(Bed):
+    card_file = "euicc.card"
+
+    def test_an_lpa_insists_on_t0_and_takes_the_power_away_at_the_end(self):
+        red, blue = (s["iccid"] for s in self.record["subscriptions"])
+        for iccid, other in ((blue, red), (red, blue)):
+            self.pcsc.connect(self.reader, pcscbed.Pcsc.T0)
+            lpac = lpa.Lpac(PcscLink(self.pcsc))
+            self.assertEqual(lpac.profiles(), {lpa.bcd(iccid): "00", lpa.bcd(other): "01"})
+            self.assertEqual(lpac.switch("BF31", iccid), 0)
+            lpac.close()
+            self.pcsc.disconnect(pcscbed.Pcsc.UNPOWER)
+            card = self.link()
+            card.ok("00A4000C022FE2")
+            self.assertEqual(card.ok("00B000000A"), lpa.bcd(iccid))
+            self.pcsc.disconnect(pcscbed.Pcsc.UNPOWER)
+
+
+class Pcscd(Bed):
     def test_reads_iccid_and_atr(self):
         self.assertEqual(self.pcsc.wait(self.reader, pcscbed.Pcsc.PRESENT)[0], cardtest.ATR_DEFAULT)
         card = self.link()

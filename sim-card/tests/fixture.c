@@ -207,6 +207,8 @@ static void change_knobs(struct card_profile *p, const char *knobs) {
         char *value = strchr(knob, '=');
         int r;
 
+        if (strcmp(knob, "euicc") == 0)
+            continue;
         assert(value);
         *value++ = '\0';
         r = card_profile_set(p, knob, value);
@@ -261,19 +263,23 @@ static const uint8_t fx_k[] = {0x46, 0x5B, 0x5C, 0xE8, 0xB1, 0x99, 0xB4, 0x9F,
 void fx_personalise(struct card_nvm *nvm, const char *knobs) {
     static const uint8_t op[] = {0xCD, 0xC2, 0x02, 0xD5, 0x12, 0x3E, 0x20, 0xF6,
                                  0x2B, 0x6D, 0x67, 0x6A, 0xC7, 0x2C, 0xB3, 0x18};
-    const struct card_identity id = {.iccid = "89000123456789012345",
+    bool euicc = knobs && strstr(knobs, "euicc");
+    const struct card_identity id = {.subscription = euicc,
+                                     .iccid = "89000123456789012345",
                                      .imsi = "001010123456789",
                                      .spn = "testbed red",
                                      .msisdn = "+12025550123",
                                      .smsc = "+12025550199"};
-    const struct card_usim_spec usim = {.k = tb_span(fx_k, sizeof fx_k),
-                                        .op = tb_span(op, sizeof op)};
+    const struct card_usim_spec usim = {
+        .subscription = euicc, .k = tb_span(fx_k, sizeof fx_k), .op = tb_span(op, sizeof op)};
     int r = card_perso_identity(nvm, &id);
 
     assert(r == 0);
     r = card_perso_usim(nvm, &usim);
     assert(r == 0);
     (void)r;
+    if (euicc)
+        fx_euicc(nvm);
     applets(nvm, knobs);
     domains(nvm);
     keys(nvm);

@@ -16,6 +16,7 @@ static const char *const knobs[] = {
     "object_list_limit=0 file_padding=padded info_wrapper=off",
     "cla=8n-only trailing_bytes=6700 hkdf_null_salt=accept max_block=256",
     "sig_form=der rsa_public=pkcs1 keygen_labels=on sig_len=ber object_list_limit=7",
+    "euicc",
 };
 
 enum { KNOBS = sizeof knobs / sizeof knobs[0], MAX_COMMANDS = 200 };

@@ -22,6 +22,11 @@
     "80E60C002807A000000151535008A00000015153504110A00000055910100102736456616C7565038040000000"
 #define APPLET "80E60C002008F0494F545341464509F0494F54534146450106F05341464501010002C90000"
 
+#define ISDR    "00A4040C10A0000005591010FFFFFFFF8900000100"
+#define ENABLE  "80E2910014BF3111A00C5A0A980010325476981032648101FF"
+#define SWITCH  "80E2910014BF3111A00C5A0A98001032547698103264810100"
+#define DISABLE "80E2910014BF3211A00C5A0A98001032547698103254810100"
+
 enum { PREPARATIONS = 5 };
 
 static const struct writing {
@@ -93,6 +98,15 @@ static const struct writing {
      "002400811030303030FFFFFFFF31313131FFFFFFFF",
      NULL},
     {"disable PIN", {"002800010830303030FFFFFFFF"}, "002600010830303030FFFFFFFF", NULL},
+    {"enable a profile", {ISDR}, ENABLE, "euicc"},
+    {"enable a profile at once", {ISDR}, SWITCH, "euicc"},
+    {"disable a profile", {ISDR}, DISABLE, "euicc"},
+    {"delete a profile", {ISDR}, "80E291000FBF330C5A0A98001032547698103264", "euicc"},
+    {"delete all profiles", {ISDR}, "80E2910007BF3404820205E0", "euicc"},
+    {"go back to a profile", {ISDR, SWITCH}, "80E2910006BF58038001FF", "euicc"},
+    {"name a profile", {ISDR}, "80E2910012BF290F5A0A98001032547698103264900141", "euicc"},
+    {"default address", {ISDR}, "80E291000EBF3F0B80096C6F63616C686F7374", "euicc"},
+    {"notification sent", {ISDR, SWITCH}, "80E2910006BF3003800101", "euicc"},
     {"enable PIN", {NULL}, "002800010830303030FFFFFFFF", NULL},
     {"right PIN", {NULL}, "002000010830303030FFFFFFFF", NULL},
     {"wrong PIN", {NULL}, "002000010831313131FFFFFFFF", NULL},
@@ -139,7 +153,11 @@ static void observe(struct card *card, char *state) {
         old_challenge,
         /* keys, applications, data of the issuer domain */
         "41A4040C08A000000151000000", "C1CA00E000", "C1CA2F0000", "C1CA004200", "C1CA00CF00",
-        "41A4040010A00000055910100102736456616C7565"};
+        "41A4040010A00000055910100102736456616C7565",
+        /* profiles, notifications, addresses, what is in force */
+        "41A4040C10A0000005591010FFFFFFFF8900000100", "C1E2910003BF2D0000", "C1E2910003BF280000",
+        "C1E2910003BF3C0000", "41A4000C022FE2", "41B000000A", "41A4040008A000000559001102",
+        "41A4040008A000000559001101", "C1B00000048301010004"};
 
     state[0] = '\0';
     for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)
@@ -232,6 +250,14 @@ static bool cut_at(const struct writing *w, unsigned cut) {
     assert_int_equal(card_reset(card), 0);
     observe(card, after);
     check_pairs(card);
+    if (failed && strcmp(after, before) != 0) {
+        size_t i = 0;
+
+        while (after[i] == before[i])
+            i++;
+        print_error("%s, write %u, at %zu: %.80s\nbefore: %.80s\n", w->name, cut, i, after + i,
+                    before + i);
+    }
     if (failed)
         assert_string_equal(after, before);
     snprintf(tries_after, sizeof tries_after, "%s", fx_run(card, "00200001"));

@@ -29,6 +29,11 @@
     "80E60C002807A000000151535008A00000015153504110A00000055910100102736456616C7565038040000000"
 #define APPLET "80E60C002008F0494F545341464509F0494F54534146450106F05341464501010002C90000"
 
+#define ISDR    "00A4040C10A0000005591010FFFFFFFF8900000100"
+#define ENABLE  "80E2910014BF3111A00C5A0A980010325476981032648101FF"
+#define SWITCH  "80E2910014BF3111A00C5A0A98001032547698103264810100"
+#define DISABLE "80E2910014BF3211A00C5A0A98001032547698103254810100"
+
 static unsigned countdown; /* 0: nothing fails */
 static bool failed_one, failed_openssl;
 
@@ -174,6 +179,21 @@ static const struct tortured commands[] = {
      "00",
      NULL},
     {{ISD, SESSION, TARGET}, "80E2000004770A3939", NULL},
+    {{ISDR}, ENABLE, "euicc"},
+    {{ISDR}, SWITCH, "euicc"},
+    {{ISDR}, DISABLE, "euicc"},
+    {{ISDR}, "80E291000FBF330C5A0A98001032547698103264", "euicc"},
+    {{ISDR}, "80E2910007BF3404820205E0", "euicc"},
+    {{ISDR, ENABLE}, "80E2910006BF58038001FF", "euicc"},
+    {{ISDR}, "80E2910012BF290F5A0A98001032547698103264900141", "euicc"},
+    {{ISDR}, "80E291000EBF3F0B80096C6F63616C686F7374", "euicc"},
+    {{ISDR, ENABLE}, "80E2910006BF3003800101", "euicc"},
+    {{ISDR}, "80E2910003BF2D0000", "euicc"},
+    {{ISDR, ENABLE}, "80E2910003BF280000", "euicc"},
+    {{ISDR, ENABLE}, "80E2910003BF2B0000", "euicc"},
+    {{ISDR}, "80E2110003BF3E03", "euicc"},
+    {{ISDR, "80E2110003BF3E03"}, "80E29101035C015A", "euicc"},
+    {{NULL}, "00A4040010A0000005591010FFFFFFFF8900000200", "euicc"},
     {{NULL}, "00A40004023F0000", NULL},
     {{NULL}, "00A40004023F00", NULL},
     {{NULL}, "80F20000", NULL},
@@ -213,7 +233,12 @@ static void observe(struct card *card, char *state) {
                                          "41A4040C08A000000151000000",
                                          "C1CA00E000",
                                          "C1CA2F0000",
-                                         "C1CA004200"};
+                                         "C1CA004200",
+                                         "41A4040C10A0000005591010FFFFFFFF8900000100",
+                                         "C1E2910003BF2D0000",
+                                         "C1E2910003BF280000",
+                                         "41A4000C022FE2",
+                                         "41B000000A"};
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof probes / sizeof probes[0]; i++)

@@ -18,6 +18,19 @@ struct card_applet_info { /* borrowed for the call */
 int card_each_applet(const struct card *card,
                      int (*fn)(const struct card_applet_info *applet, void *user), void *user);
 
+struct card_subscription_info { /* borrowed for the call */
+    uint8_t number;
+    bool enabled;
+    const char *iccid, *imsi, *nickname, *provider, *name; /* "": none */
+};
+
+/* EID of an eUICC as 32 digits; "" for another card. */
+void card_eid(const struct card *card, char ret[33]);
+/* The same for each profile of an eUICC. */
+int card_each_subscription(const struct card *card,
+                           int (*fn)(const struct card_subscription_info *s, void *user),
+                           void *user);
+
 struct card_domain_info {       /* borrowed for the call */
     struct tb_span aid, domain; /* domain: it belongs to; empty for an issuer's */
     uint8_t life, placement;

@@ -19,13 +19,14 @@ enum {
 
 /* All borrowed for the call; NULL where optional means absent. */
 struct card_identity {
-    const char *iccid;  /* 18..20 digits */
-    const char *imsi;   /* optional, 6..15 digits; a card without one has no USIM */
-    const char *spn;    /* optional, service provider name, 1..16 ASCII characters */
-    const char *msisdn; /* optional, international number with or without leading + */
-    const char *smsc;   /* optional, the same */
-    uint8_t mnc_digits; /* 2 or 3; 0 means 2 */
-    struct tb_span atr; /* optional, 2..CARD_ATR_MAX bytes; empty: the default ATR of card.h */
+    uint8_t subscription; /* whose: 0 the card's own, else that of an eUICC's profile */
+    const char *iccid;    /* 18..20 digits */
+    const char *imsi;     /* optional, 6..15 digits; a card without one has no USIM */
+    const char *spn;      /* optional, service provider name, 1..16 ASCII characters */
+    const char *msisdn;   /* optional, international number with or without leading + */
+    const char *smsc;     /* optional, the same */
+    uint8_t mnc_digits;   /* 2 or 3; 0 means 2 */
+    struct tb_span atr;   /* optional, 2..CARD_ATR_MAX bytes; empty: the default ATR of card.h */
 };
 
 /* Key references of ETSI TS 102 221 9.5.1. */
@@ -34,6 +35,7 @@ enum card_pin { CARD_PIN1 = 0x01, CARD_PIN2 = 0x81, CARD_ADM1 = 0x0A };
 /* Without personalisation: PIN1 "0000" disabled, PIN2 "0000" enabled, both with PUK "00000000"; no
  * ADM1, so that what only an administrator may do cannot be done. */
 struct card_pin_spec {
+    uint8_t subscription; /* as in struct card_identity */
     enum card_pin ref;
     const char *pin; /* 4..8 digits; ADM1: 4..8 characters */
     const char *puk; /* 8 digits; NULL: cannot be unblocked */
@@ -75,6 +77,7 @@ int card_perso_identity(struct card_nvm *nvm,
 /* What the USIM authenticates with, 3GPP TS 35.206 (Milenage). The values are borrowed for the
  * call: k of 16 bytes, and opc, or op from which it follows (the other empty). */
 struct card_usim_spec {
+    uint8_t subscription; /* as in struct card_identity */
     struct tb_span k, opc, op;
     uint64_t sqn;   /* the highest sequence number that is not accepted any more, 48 bits */
     uint64_t delta; /* how far the next may jump, in SEQ (TS 33.102 C.2.3); 0 means 2^28 */
@@ -115,6 +118,35 @@ struct card_keys_spec {
 };
 int card_perso_keys(struct card_nvm *nvm, struct tb_span domain, uint8_t placement,
                     const struct card_keys_spec *spec) TB_CHECKED;
+
+/* Makes the card an eUICC. spec: SGP.22 4.3.1: eid are 32 digits, of which the last two check the
+ * others. ci: identifier of the key of a certificate issuer (20 bytes), optional. Addresses: of the
+ * default SM-DP+ and the root SM-DS, optional, up to 128 bytes of UTF-8. key (scalar, P-256) with
+ * the DER of its certificate and of the eUICC maker's, at most 2048 bytes each: what notifications
+ * are signed with; without, they cannot be retrieved. Replaces. */
+struct card_euicc_spec {
+    struct tb_span eid, ci;
+    struct tb_span key, certificate, eum; /* all or none */
+    const char *smdp, *smds;
+};
+int card_perso_euicc(struct card_nvm *nvm, const struct card_euicc_spec *spec) TB_CHECKED;
+
+enum card_profile_class { CARD_CLASS_TEST, CARD_CLASS_PROVISIONING, CARD_CLASS_OPERATIONAL };
+enum { CARD_FORBID_DISABLE = 1, CARD_FORBID_DELETE = 2 };
+
+/* A profile on an eUICC (TB_ENOTFOUND on another card): the subscription of that number, which has
+ * its identity already (TB_ENOTFOUND), and whatever is placed there. TB_ERANGE, TB_ESTATE when the
+ * number is taken or another profile is enabled, TB_ESPACE. Texts are UTF-8 and optional. */
+struct card_subscription_spec {
+    uint8_t number; /* 1..255 */
+    bool enabled;
+    enum card_profile_class cls;
+    uint8_t forbid;                         /* CARD_FORBID_… */
+    const char *nickname, *provider, *name; /* at most 64, 32 and 64 bytes */
+    const char *notify;                     /* address of the server to be notified, at most 128 */
+};
+int card_perso_subscription(struct card_nvm *nvm,
+                            const struct card_subscription_spec *spec) TB_CHECKED;
 
 int card_perso_object(struct card_nvm *nvm, uint8_t instance,
                       const struct card_object_spec *spec) TB_CHECKED;
