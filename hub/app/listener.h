@@ -1,6 +1,7 @@
 #pragma once
 /* A listener as the command line describes it: ADDR[,OPTION=VALUE…]. Each has its own policy and
  * its own figures. */
+#include "http/http.h"
 #include "registry/registry.h"
 #include "tb/cli.h"
 #include "tb/conn.h"
@@ -51,6 +52,7 @@ struct hub_listener {
     struct hub *hub;
     struct hub_front *front;   /* mqtts, mqtts-psk, https; NULL before and after */
     struct tb_listener *plain; /* metrics */
+    struct hub_http_site site; /* https, metrics: what is behind it */
     struct hub_coap *coap;     /* coaps, coaps-psk */
     struct tb_addr real;       /* where it is, from start on; of coaps the UDP address */
     struct tb_addr real_tcp;   /* of coaps with tcp */

@@ -51,8 +51,8 @@ static void report_end(struct http_conn *c) {
 void http_conn_end(struct http_conn *c, const char *reason) {
     if (!c->reason)
         c->reason = reason;
-    if (c->request)
-        http_request_cut(c->request);
+    if (c->exchange)
+        http_exchange_cut(c->exchange);
     if (c->tls)
         hub_tls_close(c->tls);
     if (c->pipe)
@@ -217,7 +217,8 @@ static bool give_to_library(struct http_conn *c) {
                               sizeof nowhere) == MHD_YES;
 }
 
-bool hub_http_start(struct hub_http *h, struct hub_tls *t, const struct hub_peer *peer) {
+bool hub_http_start(struct hub_http *h, struct hub_tls *t, const struct hub_peer *peer,
+                    const struct hub_http_site *site) {
     struct http_conn *c;
     int pair[2], err;
 
@@ -225,6 +226,7 @@ bool hub_http_start(struct hub_http *h, struct hub_tls *t, const struct hub_peer
         return false;
     c = new_conn(h, pair[1]);
     c->peer = *peer;
+    c->site = site;
     err = tb_conn_open_fd(h->cfg.loop, pair[0], &pipe_ops, c, &c->pipe);
     if (err < 0) {
         close(pair[1]);
@@ -242,7 +244,7 @@ bool hub_http_start(struct hub_http *h, struct hub_tls *t, const struct hub_peer
     return true;
 }
 
-void hub_http_start_plain(struct hub_http *h, int fd) {
+void hub_http_start_plain(struct hub_http *h, int fd, const struct hub_http_site *site) {
     struct http_conn *c;
 
     if (h->closing || h->plain >= PLAIN_MAX) {
@@ -251,6 +253,7 @@ void hub_http_start_plain(struct hub_http *h, int fd) {
     }
     c = new_conn(h, fd);
     c->is_plain = true;
+    c->site = site;
     h->plain++;
     if (!give_to_library(c)) {
         c->fd = -1;

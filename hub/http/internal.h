@@ -26,9 +26,10 @@ struct http_conn {
     struct tb_conn *pipe; /* our end of the pair; likewise */
     int fd; /* the library's end, to find it by before it has been announced, and to cut
                a plain one; -1 afterwards */
-    struct hub_peer peer;         /* zeroed of a plain one */
-    struct http_request *request; /* under way; NULL between requests */
-    const char *reason;           /* why it ends; NULL while it lives */
+    struct hub_peer peer; /* zeroed of a plain one */
+    const struct hub_http_site *site;
+    struct http_exchange *exchange; /* under way; NULL between requests */
+    const char *reason;             /* why it ends; NULL while it lives */
     struct tb_deadline deadline;
     unsigned handles; /* of tls, pipe, deadline, library: how many are still there */
     bool is_plain, is_idle, announced, reported, no_timer;
@@ -53,7 +54,7 @@ enum MHD_Result http_on_request(void *user, struct MHD_Connection *c, const char
 void http_on_completed(void *user, struct MHD_Connection *c, void **state,
                        enum MHD_RequestTerminationCode why);
 /* Whoever has asked is gone: the request is not answered any more. */
-void http_request_cut(struct http_request *r);
+void http_exchange_cut(struct http_exchange *r);
 
 /* server.c: has the library do what there is to do. Not while it is running. */
 void http_kick(struct hub_http *h);
