@@ -48,10 +48,19 @@ void command_get(const struct call *k, struct tb_buf *out, uint8_t ins, uint8_t 
         out->p[4] = (uint8_t)ne;
 }
 
+/* spec: TS102221 11.1.2 commands for the card go over the basic channel; where the link has one of
+ * its own, they go there, and the application is opened for that. */
+static bool needs_application(const struct call *k) {
+    if (k->op->flags & OP_PLATFORM)
+        return (k->c->t->flags & IOTSAFE_TRANSPORT_OWNS_CHANNEL) != 0;
+    return !(k->op->flags & OP_RELEASE);
+}
+
 static void build_get_response(struct call *k, struct tb_buf *out) {
+    const bool platform = k->phase == PHASE_OPERATION && (k->op->flags & OP_PLATFORM) != 0;
     unsigned n = k->fetch < k->c->max_answer ? k->fetch : k->c->max_answer;
 
-    tb_put_u8(out, tb_cla_on_channel(0x00, k->c->channel));
+    tb_put_u8(out, tb_cla_on_channel(0x00, platform ? 0 : k->c->channel));
     tb_put_u8(out, TB_INS_GET_RESPONSE);
     tb_put_u8(out, 0);
     tb_put_u8(out, 0);
@@ -174,7 +183,7 @@ int call_begin(struct iotsafe_call *call, struct iotsafe *c, const struct operat
     k->op = k->first = op;
     c->busy = call;
     c->acc_len = 0;
-    if (c->opened || (op->flags & OP_RELEASE))
+    if (c->opened || !needs_application(k))
         k->phase = PHASE_OPERATION;
     else
         open_begin(k);
@@ -192,7 +201,7 @@ void call_reset_seen(struct call *k) {
     k->c->opened = false;
     if (k->op->flags & OP_RELEASE)
         call_finish(k, 0);
-    else
+    else if (needs_application(k))
         open_begin(k);
 }
 
@@ -382,7 +391,7 @@ static void operation_done(struct call *k, uint16_t sw) {
         call_finish(k, k->op->answer(k, sw, TB_SPAN_NONE));
         return;
     }
-    if (try_again(k, sw))
+    if ((!(k->op->flags & OP_PLATFORM) || sw == TB_SW_CHANNEL) && try_again(k, sw))
         return;
     if (accepted(k, sw))
         c->proven = true;
@@ -578,7 +587,9 @@ void iotsafe_call_failed(struct iotsafe_call *call, int err) {
     } else if (err == IOTSAFE_E_RESET && !k->reset_seen) {
         k->reset_seen =
             true; /* it got nothing of what we sent, so that anything may be sent again */
-        open_begin(k);
+        c->opened = false;
+        if (needs_application(k))
+            open_begin(k);
     } else if (err == IOTSAFE_E_LINK && !k->reopened && !once) {
         k->reopened = true; /* the transport dials again */
         open_begin(k);

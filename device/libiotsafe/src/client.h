@@ -99,14 +99,16 @@ enum {
     OP_ONCE =
         1, /* must not run twice when it may have been carried out: generation, raw commands */
     OP_SESSION = 2,
-    OP_LONG = 4,       /* several commands */
-    OP_OWN_ERRORS = 8, /* answer() sees every status word that says the application is there */
-    OP_RAW = 16,       /* answers go to the caller as they are */
-    OP_SECRET = 32,    /* response data is key material: wipe it */
-    OP_RELEASE = 64,   /* needs no application */
-    OP_ANSWERS = 256,  /* the last UPDATE of the session has response data */
-    OP_CHAINS = 512,   /* a long UPDATE is chained, not sent in blocks */
-    OP_NOTHING = 128,  /* done as soon as the application is selected */
+    OP_LONG = 4,        /* several commands */
+    OP_OWN_ERRORS = 8,  /* answer() sees every status word that says the application is there */
+    OP_RAW = 16,        /* answers go to the caller as they are */
+    OP_SECRET = 32,     /* response data is key material: wipe it */
+    OP_RELEASE = 64,    /* needs no application */
+    OP_ANSWERS = 256,   /* the last UPDATE of the session has response data */
+    OP_CHAINS = 512,    /* a long UPDATE is chained, not sent in blocks */
+    OP_NOTHING = 128,   /* done as soon as the application is selected */
+    OP_PLATFORM = 1024, /* for the card itself, not the application: on the basic channel where
+                           there is one, and every status word is the caller's */
 };
 
 struct call {

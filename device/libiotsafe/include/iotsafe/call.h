@@ -98,6 +98,9 @@ int iotsafe_hkdf_extract_start(struct iotsafe_call *call, struct iotsafe *c,
 int iotsafe_random_start(struct iotsafe_call *call, struct iotsafe *c, uint8_t *buf, size_t len);
 int iotsafe_transmit_start(struct iotsafe_call *call, struct iotsafe *c, const uint8_t *cmd,
                            size_t cmd_len, uint8_t *rsp, size_t cap, size_t *ret_len);
+int iotsafe_sms_download_start(struct iotsafe_call *call, struct iotsafe *c, const uint8_t *tpdu,
+                               size_t tpdu_len, uint8_t *buf, size_t cap, size_t *ret_len,
+                               uint16_t *ret_sw);
 
 #ifdef IOTSAFE_SHARED_BUILD
 #pragma GCC visibility pop

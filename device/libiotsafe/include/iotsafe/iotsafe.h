@@ -176,6 +176,13 @@ int iotsafe_random(struct iotsafe *c, uint8_t *buf, size_t len);
  * error and none is followed. */
 int iotsafe_transmit(struct iotsafe *c, const uint8_t *cmd, size_t cmd_len, uint8_t *rsp,
                      size_t cap, size_t *ret_len);
+/* Hands a short message to the card as the modem does (3GPP TS 31.111 7.1.1, SMS-PP download):
+ * ENVELOPE with the SMS-DELIVER TPDU (at most 240 bytes), and what waits is fetched. It goes over
+ * the basic channel and needs no application, or over the link's own channel (AT+CGLA). Sent once:
+ * IOTSAFE_E_LINK and _TIMEOUT leave open whether the card has it. Whatever the card says is the
+ * result: its status word in *ret_sw, the data of its answer (a delivery report's) in buf. */
+int iotsafe_sms_download(struct iotsafe *c, const uint8_t *tpdu, size_t tpdu_len, uint8_t *buf,
+                         size_t cap, size_t *ret_len, uint16_t *ret_sw);
 
 /* ---- the same operations for an event loop: iotsafe/call.h ---- */
 
