@@ -12,8 +12,8 @@ extern const uint8_t fx_rsa_pkcs1[]; /* RSAPrivateKey of private key 0A */
 extern const size_t fx_rsa_pkcs1_n;
 uint8_t fx_cert_byte(size_t i); /* content of files 02 and 03 */
 
-/* Personalises nvm. knobs: NULL, or "name=value name=value" changed in every AID's profile. The word
- * "euicc" among them: an eUICC, whose profiles fixture_euicc.c describes. Asserts. */
+/* Personalises nvm. knobs: NULL, or "name=value name=value" changed in every AID's profile. The
+ * word "euicc" among them: an eUICC, whose profiles fixture_euicc.c describes. Asserts. */
 void fx_personalise(struct card_nvm *nvm, const char *knobs);
 
 /* Makes nvm an eUICC: subscription 1 is there, and becomes profile 1. */
