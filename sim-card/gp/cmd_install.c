@@ -388,8 +388,11 @@ static uint16_t update(struct card *card, struct cmd *cmd, const struct fields *
         }
     }
     sw = replace(card, app, &next);
-    if (sw == TB_SW_OK && cmd->ch->scp->target == app)
-        card_scp03_aim(cmd->ch->scp, NULL);
+    if (sw == TB_SW_OK) { /* whoever was personalising it may not any more; over the air, too */
+        card_registry_unaim(card, app);
+        if (cmd->ch->scp->target == app)
+            card_scp03_aim(cmd->ch->scp, NULL);
+    }
     return sw;
 }
 

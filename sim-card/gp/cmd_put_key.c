@@ -75,8 +75,8 @@ static uint16_t take_key(const struct card_scp03 *s, struct tb_span *data, struc
 }
 
 bool gp_keyset_fits(const struct card_keyset *ks) {
-    if (ks->type == GP_KEY_DES)
-        return gp_version_is_scp80(ks->version);
+    if (ks->type == GP_KEY_DES) /* two or three keys of eight bytes */
+        return gp_version_is_scp80(ks->version) && (ks->len == 16 || ks->len == 24);
     return gp_version_is_scp80(ks->version) || (ks->version >= 0x30 && ks->version <= 0x3F);
 }
 

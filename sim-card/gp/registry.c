@@ -117,9 +117,16 @@ void card_registry_leave(struct card *card, const struct card_app *app) {
     for (unsigned n = 0; n < TB_CHANNELS; n++)
         if (card->channels[n] && card->channels[n]->app == app)
             card_channel_leave_app(card->channels[n]);
-        else if (card->channels[n] && card->channels[n]->scp &&
-                 card->channels[n]->scp->target == app)
-            card_scp03_aim(card->channels[n]->scp, NULL);
+    card_registry_unaim(card, app);
+}
+
+void card_registry_unaim(struct card *card, const struct card_app *app) {
+    for (unsigned n = 0; n < TB_CHANNELS; n++) {
+        struct card_channel *ch = card->channels[n];
+
+        if (ch && ch->scp && ch->scp->target == app)
+            card_scp03_aim(ch->scp, NULL);
+    }
 }
 
 void card_registry_remove(struct card *card, struct card_app *app) {

@@ -77,6 +77,8 @@ int card_registry_add(struct card *card, struct card_app *app) TB_CHECKED;
 void card_registry_remove(struct card *card, struct card_app *app);
 /* Channels that have app selected fall back to the MF, those that personalise it do so no more. */
 void card_registry_leave(struct card *card, const struct card_app *app);
+/* STORE DATA of no channel goes to app any more. */
+void card_registry_unaim(struct card *card, const struct card_app *app);
 void card_app_free(struct card_app *app); /* wipes; NULL is a no-op */
 /* The sequence number for one more entry; 0 when there is none left. */
 uint16_t card_registry_next_seq(const struct card *card);

@@ -130,6 +130,25 @@ class GlobalPlatform(cardtest.CardCase):
             self.host.personalize(APPLET)
         self.assertEqual(refused.exception.sw, 0x6A88)
 
+    def test_who_loses_an_applet_personalises_it_no_more(self):
+        self.applet_of_a_provider()
+        self.host.store(0x74, bytes.fromhex("830102200203E8"))
+        self.link.ok("00700001")
+        other = gphost.Host(self.link.transmit, channel=1)
+        other.select(PROVIDER)
+        other.open(0x33, KEYS)
+        other.personalize(APPLET)
+        other.store(0x75, tlv(0x83, b"\2"))
+        issuer = self.host.ISSUER
+        self.host.select()
+        self.host.open()
+        self.host.command(0xE6, 0x10, 0, gphost.lv(issuer) + b"\0" + gphost.lv(APPLET) + b"\0\0\0")
+        with self.assertRaises(gphost.Refused) as refused:
+            other.store(0x77, b"stolen")
+        self.assertEqual(refused.exception.sw, 0x6A80)
+        self.link.select(APPLET.hex())
+        self.assertEqual(self.link.apdu("80B0000003830102")[1], "6985")  # empty, as it was left
+
     def test_a_locked_card_is_opened_by_its_issuer(self):
         self.applet_of_a_provider()
         self.host.select()
