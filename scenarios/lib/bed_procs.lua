@@ -151,6 +151,15 @@ function Sim:remove() ask(self.card, self.name, { verb = "remove" }) end
 function Sim:insert() ask(self.card, self.name, { verb = "insert" }) end
 function Sim:reset() ask(self.card, self.name, { verb = "reset" }) end
 
+local fault_options = { kind = 1, operation = 1, after = 1, times = 1, write = 1, state = 1, executed = 1,
+  sent = 1, ms = 1, sw = 1, how = 1, amount = 1, clear = 1 }
+-- What the card does wrong from now on (docs/card.md, 1): { kind = "mute", operation = "get-random", … }.
+function Sim:fault(given)
+  local request = { verb = "fault" }
+  for key, value in pairs(options("fault", given, fault_options)) do request[key] = value end
+  ask(self.card, self.name, request)
+end
+
 -- Ends the card's process as a power cut does; start it again with restart().
 function Sim:kill()
   tb.kill(running(self.card, self.name), 9)

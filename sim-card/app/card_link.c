@@ -37,9 +37,11 @@ struct card_link {
     bool replacing;         /* conn is being closed in order to come back at once */
     struct tb_deadline retry;
     unsigned timers_closed;
-    uv_timer_t busy;    /* while an answer is held back; the card's own time, never scaled */
-    size_t answer;      /* bytes of it in out, after the header; 0: none is held back */
-    uint64_t answer_ns; /* when it may go out */
+    uv_timer_t busy; /* while a command's end is held back; the card's own time, never scaled */
+    size_t answer;   /* bytes of it in out, after the header; 0: no command is under way */
+    struct card_link_turn turn; /* of that command */
+    uint64_t answer_ns;         /* when it may end */
+    const char *gone;           /* why the card has left the reader; NULL: it was told to */
     unsigned backoff_ms;
     uint8_t out[TB_VPCD_HEADER +
                 TB_VPCD_MAX]; /* one reply frame: header and body go out in one write */
@@ -90,6 +92,34 @@ static void forget_answer(struct card_link *l) {
     l->answer = 0;
 }
 
+/* The link breaks while the command is under way: the reader sees at most the beginning of an
+ * answer. */
+static void vanish(struct card_link *l, struct tb_conn *c, size_t n) {
+    struct tb_buf header = tb_buf(l->out, TB_VPCD_HEADER);
+    struct tb_span piece = tb_span(l->out, TB_VPCD_HEADER + l->turn.sent);
+
+    if (l->turn.sent) {
+        tb_put_be16(&header, (uint16_t)n);
+        (void)tb_conn_write(c, &piece, 1);
+    }
+    l->gone = l->turn.reason;
+    card_link_remove(l);
+}
+
+/* True when an answer is out. */
+static bool end_command(struct card_link *l, struct tb_conn *c, size_t n) {
+    if (l->turn.end == CARD_LINK_MUTE) {
+        l->answer = n; /* and no timer */
+        return false;
+    }
+    if (l->turn.end == CARD_LINK_GONE) {
+        vanish(l, c, n);
+        return false;
+    }
+    reply(l, c, n);
+    return true;
+}
+
 static void on_busy_end(uv_timer_t *t) {
     struct card_link *l = t->data;
     struct tb_conn *c = l->conn;
@@ -100,8 +130,8 @@ static void on_busy_end(uv_timer_t *t) {
         return;
     }
     l->answer = 0;
-    reply(l, c, n);
-    tb_conn_resume(c); /* what came meanwhile */
+    if (end_command(l, c, n))
+        tb_conn_resume(c); /* what came meanwhile */
 }
 
 static void hold_back(struct card_link *l, size_t n, uint64_t us) {
@@ -114,7 +144,6 @@ static void hold_back(struct card_link *l, size_t n, uint64_t us) {
 /* True when the answer is out already. */
 static bool transact(struct card_link *l, struct tb_conn *c, struct tb_span command) {
     struct tb_buf rsp = tb_buf(l->out + TB_VPCD_HEADER, TB_VPCD_MAX);
-    uint64_t us;
     int r;
 
     if (!l->powered) {
@@ -123,20 +152,19 @@ static bool transact(struct card_link *l, struct tb_conn *c, struct tb_span comm
         tb_debug("link", "command without power: switching on");
         (void)power_on(l, true);
     }
-    r = card_transact(l->card, command, &rsp);
-    if (r < 0 || rsp.n < 2) {
+    l->turn = (struct card_link_turn){0};
+    r = l->ops->run(command, &rsp, &l->turn, l->user);
+    if (r < 0 || rsp.n == 0) {
         /* A reply of length 0 would make the reader eject the card: whatever happens, a status word
          * goes out. */
         tb_error_log("link", "the card failed on a command: %s", tb_strerror(r));
         rsp.n = 0;
         tb_put_be16(&rsp, TB_SW_UNKNOWN);
     }
-    us = l->ops->wait_us ? l->ops->wait_us(l->user) : 0;
-    if (us)
-        hold_back(l, rsp.n, us);
-    else
-        reply(l, c, rsp.n);
-    return us == 0;
+    if (!l->turn.wait_us)
+        return end_command(l, c, rsp.n);
+    hold_back(l, rsp.n, l->turn.wait_us);
+    return false;
 }
 
 static void send_atr(struct card_link *l, struct tb_conn *c) {
@@ -184,10 +212,15 @@ static size_t on_data(struct tb_conn *c, struct tb_span data, void *user) {
     struct tb_span in = data, next = data, body;
     bool answered = false;
 
-    while (tb_vpcd_next(&next, &body) > 0 && (!l->answer || may_interrupt(body))) {
-        answered = on_frame(l, c, body);
+    while (l->inserted && tb_vpcd_next(&next, &body) > 0) {
+        if (!l->answer || may_interrupt(body))
+            answered = on_frame(l, c, body);
+        else if (l->turn.end != CARD_LINK_MUTE) /* to whom a card is mute, it is deaf as well */
+            break;
         in = next;
     }
+    if (!l->inserted)
+        return data.n; /* it is being closed */
     if (l->answer && in.n > TB_VPCD_HEADER + TB_VPCD_MAX)
         tb_conn_pause(c); /* enough for now; less than this, and the reader's end is still seen */
     if (!answered || in.n > 0)
@@ -246,8 +279,11 @@ static void on_conn_closed(int why, void *user) {
         reason = tb_strerror(why);
     else if (l->closing)
         reason = "card stopped";
+    else if (l->gone)
+        reason = l->gone;
     else if (!l->inserted)
         reason = "card removed";
+    l->gone = NULL;
     l->conn = NULL;
     forget_answer(l);
     power_off(l);
@@ -452,6 +488,11 @@ int card_link_replace(struct card_link *l) {
         tb_conn_close(l->conn, 0);
     }
     return 0;
+}
+
+void card_link_set_card(struct card_link *l, struct card *card) {
+    l->card = card;
+    l->powered = false;
 }
 
 bool card_link_inserted(const struct card_link *l) {

@@ -9,15 +9,30 @@
 
 struct card_link;
 
+/* How a command ends. */
+enum card_link_end {
+    CARD_LINK_ANSWER,
+    CARD_LINK_MUTE, /* no answer, until the reader resets the card or takes its power */
+    CARD_LINK_GONE, /* the card leaves the reader, as by card_link_remove() */
+};
+
+struct card_link_turn {
+    enum card_link_end end;
+    uint64_t wait_us;   /* the end is held back that long */
+    size_t sent;        /* GONE: bytes of the answer that still go out */
+    const char *reason; /* GONE: for on_unlinked(); static text */
+};
+
 struct card_link_ops { /* all called from the loop */
+    /* A command: puts the answer into rsp, which has room for any, and may change *turn (zeros: an
+     * answer, at once). A card that waits is one that computes: a frame that powers it off or
+     * resets it ends that, and no answer comes; other frames wait their turn. Negative: no card can
+     * have answered so; a status word goes out. */
+    int (*run)(struct tb_span command, struct tb_buf *rsp, struct card_link_turn *turn, void *user);
     void (*on_linked)(void *user);
     void (*on_unlinked)(const char *reason, void *user);
     void (*on_reset)(bool cold, void *user); /* power on, or warm reset */
-    /* Asked after each command: microseconds for which its answer is held back, 0 for none. The
-     * card is one that computes meanwhile: a frame that powers it off or resets it ends that, and
-     * no answer comes; other frames wait their turn. NULL: never. */
-    uint64_t (*wait_us)(void *user);
-    void (*on_closed)(void *user); /* after card_link_close(): the link is gone */
+    void (*on_closed)(void *user);           /* after card_link_close(): the link is gone */
 };
 
 enum card_link_mode { CARD_LINK_DIAL, CARD_LINK_LISTEN };
@@ -37,6 +52,10 @@ void card_link_remove(struct card_link *l);
 int card_link_insert(struct card_link *l) TB_CHECKED;
 /* Out and in again, so that the reader sees a new card. TB_ESTATE when it is removed. */
 int card_link_replace(struct card_link *l) TB_CHECKED;
+
+/* Another card in the place of the present one, which is not in the reader. Borrowed as that was.
+ */
+void card_link_set_card(struct card_link *l, struct card *card);
 
 bool card_link_inserted(const struct card_link *l);
 bool card_link_linked(const struct card_link *l);

@@ -8,6 +8,7 @@
 
 #include "card_link.h"
 #include "commands.h"
+#include "fault.h"
 #include "latency.h"
 #include "simcard/list.h"
 #include "tb/apdu.h"
@@ -64,8 +65,8 @@ static const struct tb_cli cli = {
         "killed at any moment, it comes back as after a power cut.\n"
         "\n"
         "Control verbs (--ctl, one JSON object per line): insert, remove, reset, state, counters, "
-        "latency, trace.\n"
-        "Events: card-linked, card-unlinked, card-reset, card-op.\n"
+        "latency, fault, trace.\n"
+        "Events: card-linked, card-unlinked, card-reset, card-op, card-fault.\n"
         "\n"
         "Examples:\n"
         "  sim-card personalise factory.card --store card.db --issuer-cert ca.pem --issuer-key "
@@ -85,9 +86,15 @@ struct app {
     struct tb_ctl *ctl;
     struct tb_trace *trace;
     struct card_latency latency;
+    struct card_faults faults;
+    struct card_counters lived;         /* of cards whose power was cut */
     uint64_t wait_us;                   /* for the command that has just run */
     uint8_t masked[2][TB_APDU_MAX_RSP]; /* command and response as they may be captured */
 };
+
+#define CARD_COUNTERS(x)                                                                           \
+    x(apdus), x(bytes_in), x(bytes_out), x(resets), x(keygen), x(sign), x(verify), x(ecdh),        \
+        x(prf), x(hkdf), x(random), x(authenticate), x(refused), x(writes)
 
 /* What the card does. */
 
@@ -157,12 +164,60 @@ static void on_reset(bool cold, void *user) {
         tb_ctl_event(a->ctl, "card-reset", json_pack("{s:s}", "kind", cold ? "cold" : "warm"));
 }
 
-static uint64_t wait_us(void *user) {
+static void tell_faults(struct app *a, unsigned happened, const char *operation) {
+    for (unsigned k = 0; k < CARD_FAULT_KINDS; k++)
+        if (happened & 1u << k) {
+            tb_info("fault", "%s during %s", card_fault_name(k), operation);
+            tb_ctl_event(
+                a->ctl, "card-fault",
+                json_pack("{s:s, s:s}", "kind", card_fault_name(k), "operation", operation));
+        }
+}
+
+static int run_command(struct tb_span command, struct tb_buf *rsp, struct card_link_turn *turn,
+                       void *user) {
     struct app *a = user;
-    uint64_t us = a->wait_us;
+    const char *operation = a->faults.n ? card_operation(a->card, command) : NULL;
+    uint16_t sw;
+    int r = 0;
 
     a->wait_us = 0;
-    return us;
+    if (!operation || !card_faults_begin(&a->faults, operation)) {
+        r = card_transact(a->card, command, rsp);
+        turn->wait_us = a->wait_us;
+        return r;
+    }
+    if (card_faults_skip(&a->faults, &sw))
+        tb_put_be16(rsp, sw);
+    else
+        r = card_transact(a->card, command, rsp);
+    turn->wait_us = a->wait_us;
+    if (r == 0)
+        tell_faults(a, card_faults_end(&a->faults, rsp, turn), operation);
+    return r;
+}
+
+/* After a power cut nothing is left but what the memory holds. */
+static int power_back(struct app *a, struct tb_error *e) {
+    struct card_config cfg = {.on_command = on_command, .user = a, .nvm = a->nvm};
+    struct card_counters c;
+    struct card *card;
+    int r;
+
+    if (!a->faults.dead)
+        return 0;
+    card = card_new(&cfg, &r);
+    if (!card)
+        return tb_error_set(e, r, NULL, 0, "the card does not start: %s", tb_strerror(r));
+    card_counters(a->card, &c);
+#define LIVED(name) a->lived.name += c.name
+    CARD_COUNTERS(LIVED);
+#undef LIVED
+    card_link_set_card(a->link, card);
+    card_free(a->card);
+    a->card = card;
+    a->faults.dead = a->faults.dying = false;
+    return 0;
 }
 
 static void on_link_closed(void *user) {
@@ -172,10 +227,10 @@ static void on_link_closed(void *user) {
     tb_ctl_close(a->ctl);
 }
 
-static const struct card_link_ops link_ops = {.on_linked = on_linked,
+static const struct card_link_ops link_ops = {.run = run_command,
+                                              .on_linked = on_linked,
                                               .on_unlinked = on_unlinked,
                                               .on_reset = on_reset,
-                                              .wait_us = wait_us,
                                               .on_closed = on_link_closed};
 
 /* Control verbs. */
@@ -183,11 +238,14 @@ static const struct card_link_ops link_ops = {.on_linked = on_linked,
 static int verb_insert(struct tb_ctl_call *call, const json_t *request, json_t *reply,
                        struct tb_error *e, void *user) {
     struct app *a = user;
-    int r = card_link_insert(a->link);
+    int r = power_back(a, e);
 
     (void)call;
     (void)request;
     (void)reply;
+    if (r < 0)
+        return r;
+    r = card_link_insert(a->link);
     return r < 0 ? tb_error_set(e, r, NULL, 0, "cannot listen again: %s", tb_strerror(r)) : 0;
 }
 
@@ -242,7 +300,24 @@ static int verb_state(struct tb_ctl_call *call, const json_t *request, json_t *r
     json_object_set_new(reply, "powered", json_boolean(card_link_powered(a->link)));
     json_object_set_new(reply, "channels", open_channels(a->card));
     json_object_set_new(reply, "tracing", json_boolean(a->trace != NULL));
+    json_object_set_new(reply, "faults", card_faults_list(&a->faults));
+    json_object_set_new(reply, "faults_fired", json_integer((json_int_t)a->faults.fired));
     return 0;
+}
+
+static int verb_fault(struct tb_ctl_call *call, const json_t *request, json_t *reply,
+                      struct tb_error *e, void *user) {
+    struct app *a = user;
+    int r = 0;
+
+    (void)call;
+    if (json_is_true(json_object_get(request, "clear")))
+        card_faults_clear(&a->faults);
+    if (json_object_get(request, "kind") || !json_object_get(request, "clear"))
+        r = card_faults_add(&a->faults, request, e);
+    if (r == 0)
+        json_object_set_new(reply, "faults", card_faults_list(&a->faults));
+    return r;
 }
 
 static int verb_counters(struct tb_ctl_call *call, const json_t *request, json_t *reply,
@@ -254,21 +329,9 @@ static int verb_counters(struct tb_ctl_call *call, const json_t *request, json_t
     (void)request;
     (void)e;
     card_counters(a->card, &c);
-#define COUNTER(name) json_object_set_new(reply, #name, json_integer((json_int_t)c.name))
-    COUNTER(apdus);
-    COUNTER(bytes_in);
-    COUNTER(bytes_out);
-    COUNTER(resets);
-    COUNTER(keygen);
-    COUNTER(sign);
-    COUNTER(verify);
-    COUNTER(ecdh);
-    COUNTER(prf);
-    COUNTER(hkdf);
-    COUNTER(random);
-    COUNTER(authenticate);
-    COUNTER(refused);
-    COUNTER(writes);
+#define COUNTER(name)                                                                              \
+    json_object_set_new(reply, #name, json_integer((json_int_t)(a->lived.name + c.name)))
+    CARD_COUNTERS(COUNTER);
 #undef COUNTER
     return 0;
 }
@@ -314,9 +377,12 @@ static const struct tb_ctl_verb verbs[] = {
     {"insert", "put the card into the reader: dials it, or listens for it", verb_insert},
     {"remove", "take the card out; it stays out until 'insert'", verb_remove},
     {"reset", "out and in again: the reader sees a new card", verb_reset},
-    {"state", "iccid, atr, reader, inserted, linked, powered, channels, tracing", verb_state},
+    {"state", "iccid, atr, reader, inserted, linked, powered, channels, tracing, faults",
+     verb_state},
     {"counters", "APDUs, bytes and operations since the start", verb_counters},
     {"latency", "profile, link: be that slow from now on; answers what was modelled", verb_latency},
+    {"fault", "kind, operation, after, times …: what goes wrong from now on; clear: nothing does",
+     verb_fault},
     {"trace", "file: capture APDUs there (pcapng, appended); null or absent: stop", verb_trace},
     {NULL, NULL, NULL},
 };
@@ -383,6 +449,7 @@ static bool open_card(struct app *a) {
                      "there is no card in it; make one with 'sim-card personalise'");
         return complain(&e);
     }
+    a->nvm = card_nvm_faulty_new(a->nvm, &a->faults);
     cfg.nvm = a->nvm;
     a->card = card_new(&cfg, &r);
     if (!a->card) {

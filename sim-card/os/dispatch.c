@@ -356,6 +356,20 @@ static struct card_channel *named_channel(const struct card *card, struct tb_spa
     return raw.n >= 1 && tb_cla_parse(raw.p[0], &cla) ? card->channels[cla.channel] : NULL;
 }
 
+const char *card_operation(const struct card *card, struct tb_span raw) {
+    struct cmd cmd = {.ch = named_channel(card, raw)};
+    const struct card_ins *row;
+    uint16_t sw;
+
+    if (raw.n < 2 || !tb_cla_parse(raw.p[0], &cmd.cla) ||
+        tb_apdu_parse(raw, TB_APDU_TRAILING, &cmd.a) < 0)
+        return "unknown";
+    if (cmd.a.ins == TB_INS_GET_RESPONSE)
+        return "get-response";
+    row = route(&cmd, raw, &sw);
+    return row ? row->operation : "unknown";
+}
+
 static void release_out(struct card *card, const struct cmd *cmd) {
     if (cmd->secret_out)
         tb_wipe(card->out.p, card->out.n);

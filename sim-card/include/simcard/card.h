@@ -71,6 +71,9 @@ struct tb_span card_atr(const struct card *card); /* at any time, also without p
  * (TB_ESTATE), rsp too small (TB_ESPACE). */
 int card_transact(struct card *card, struct tb_span cmd, struct tb_buf *rsp) TB_CHECKED;
 
+/* The operation that cmd would be now, as card_event names it; static text. Changes nothing. */
+const char *card_operation(const struct card *card, struct tb_span cmd);
+
 void card_counters(const struct card *card, struct card_counters *ret);
 
 /* Identity for messages and control: ICCID digits (up to 20 + NUL), "" when the card has none. */
