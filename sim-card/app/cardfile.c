@@ -262,29 +262,32 @@ static void free_text(char *s) {
     free(s);
 }
 
+void cardfile_entry_free(struct cardfile_entry *at) {
+    char *texts[] = {at->name,         at->label, at->public_label, at->text,   at->from,
+                     at->certificate,  at->key,   at->profile,      at->cn,     at->organization,
+                     at->psk_identity, at->puk,   at->copy_of,      at->domain, at->smdp,
+                     at->smds,         at->iccid, at->imsi,         at->spn,    at->msisdn,
+                     at->smsc,         at->pin1,  at->puk1,         at->adm1,   at->nickname,
+                     at->provider,     at->notify};
+    struct cardfile_bytes *bytes[] = {&at->id,  &at->public_id, &at->hex, &at->k,   &at->op,
+                                      &at->opc, &at->sqn,       &at->tar, &at->enc, &at->mac,
+                                      &at->dek, &at->eid,       &at->ci,  NULL};
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free_text(texts[i]);
+    for (size_t i = 0; bytes[i]; i++)
+        free_bytes(bytes[i]);
+    free(at);
+}
+
 void cardfile_free(struct cardfile *f) {
     if (!f)
         return;
     while (f->first) {
         struct cardfile_entry *at = f->first;
-        char *texts[] = {at->name,     at->label,        at->public_label, at->text,
-                         at->from,     at->certificate,  at->key,          at->profile,
-                         at->cn,       at->organization, at->psk_identity, at->puk,
-                         at->copy_of,  at->domain,       at->smdp,         at->smds,
-                         at->iccid,    at->imsi,         at->spn,          at->msisdn,
-                         at->smsc,     at->pin1,         at->puk1,         at->adm1,
-                         at->nickname, at->provider,     at->notify};
 
         f->first = at->next;
-        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-            free_text(texts[i]);
-        struct cardfile_bytes *bytes[] = {&at->id,  &at->public_id, &at->hex, &at->k,   &at->op,
-                                          &at->opc, &at->sqn,       &at->tar, &at->enc, &at->mac,
-                                          &at->dek, &at->eid,       &at->ci,  NULL};
-
-        for (size_t i = 0; bytes[i]; i++)
-            free_bytes(bytes[i]);
-        free(at);
+        cardfile_entry_free(at);
     }
     free_bytes(&f->atr);
     free(f->path);

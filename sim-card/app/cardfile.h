@@ -87,6 +87,8 @@ struct cardfile_override {
 int cardfile_read(const char *path, const struct cardfile_override *with, struct cardfile **ret,
                   struct tb_error *e) TB_CHECKED;
 void cardfile_free(struct cardfile *f); /* wipes secrets; NULL is a no-op */
+/* A section that has been taken out of the list. */
+void cardfile_entry_free(struct cardfile_entry *at);
 
 /* The section of that kind and name, or NULL. */
 const struct cardfile_entry *cardfile_find(const struct cardfile *f, enum cardfile_kind kind,

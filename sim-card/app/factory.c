@@ -560,7 +560,7 @@ static int put_file(struct factory *fy, const struct cardfile_entry *at, struct 
 }
 
 static int make_file(struct factory *fy, const struct cardfile_entry *at) {
-    static uint8_t storage[MAX_FILE];
+    static _Thread_local uint8_t storage[MAX_FILE];
     struct tb_buf content = TB_BUF(storage);
     struct card_object_spec spec = {
         .cls = CARD_FILE,

@@ -16,10 +16,11 @@ static const struct {
     {"personalise", (char[]){"sim-card personalise"}, card_command_personalise},
     {"personalize", (char[]){"sim-card personalise"}, card_command_personalise},
     {"inspect", (char[]){"sim-card inspect"}, card_command_inspect},
+    {"verify-output", (char[]){"sim-card verify-output"}, card_command_verify_output},
 };
 
 int main(int argc, char **argv) {
-    static const char *const words[] = {"run", "personalise", "inspect", NULL};
+    static const char *const words[] = {"run", "personalise", "inspect", "verify-output", NULL};
     const char *near;
 
     if (argc < 2 || argv[1][0] == '-')

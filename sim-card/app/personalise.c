@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "batch_command.h"
 #include "commands.h"
 #include "factory.h"
 #include "store.h"
@@ -18,6 +19,7 @@ struct options {
     char *store, *issuer_cert, *issuer_key, *server_ca, *iccid, *imsi, *out;
     struct tb_strv set;
     bool force, export_secrets;
+    struct card_batch_options many;
 };
 
 static const struct tb_opt opts[] = {
@@ -41,6 +43,24 @@ static const struct tb_opt opts[] = {
      TB_OPT_STRING, offsetof(struct options, out), NULL},
     {"export-secrets", 0, NULL, "Put the values of PSKs into the record", TB_OPT_FLAG,
      offsetof(struct options, export_secrets), NULL},
+    {"batch", 0, "FILE", "Make a batch of cards as FILE orders it (docs/factory.md)", TB_OPT_STRING,
+     offsetof(struct options, many.batch), NULL},
+    {"count", 0, "N", "Batch: so many cards instead of FILE's number", TB_OPT_UINT,
+     offsetof(struct options, many.count), "0"},
+    {"kek", 0, "NAME=FILE", "Batch: transport key that secrets in the output file are under",
+     TB_OPT_STRING, offsetof(struct options, many.kek), NULL},
+    {"signer-cert", 0, "FILE", "Batch: who signs the output file, PEM; the signature is OUT.p7s",
+     TB_OPT_STRING, offsetof(struct options, many.signer_cert), NULL},
+    {"signer-key", 0, "FILE", "Batch: the signer's private key, PEM", TB_OPT_STRING,
+     offsetof(struct options, many.signer_key), NULL},
+    {"stores", 0, "DIR", "Batch: a new folder for the cards, one file ICCID.db each", TB_OPT_STRING,
+     offsetof(struct options, many.stores), NULL},
+    {"no-stores", 0, NULL, "Batch: keep the output file alone, throw the cards away", TB_OPT_FLAG,
+     offsetof(struct options, many.no_stores), NULL},
+    {"operator-file", 0, "FILE", "Batch: PINs and network keys for the operator, pySim's CSV",
+     TB_OPT_STRING, offsetof(struct options, many.operator_file), NULL},
+    {"jobs", 'j', "N", "Batch: threads (0: one per core)", TB_OPT_UINT,
+     offsetof(struct options, many.jobs), "0"},
     {"force", 'f', NULL, "Replace a card that is in the store", TB_OPT_FLAG,
      offsetof(struct options, force), NULL},
     {0},
@@ -48,7 +68,7 @@ static const struct tb_opt opts[] = {
 
 static const struct tb_cli cli = {
     .program = "sim-card personalise",
-    .args_doc = "CARD-FILE",
+    .args_doc = "[CARD-FILE]",
     .doc = "Makes a card as CARD-FILE describes it: keys are made inside, certificates issued for "
            "them.\v"
            "The record that it writes is one JSON object, {\"cards\": [{iccid, imsi, atr, applets, "
@@ -65,6 +85,9 @@ static const struct tb_cli cli = {
            "  sim-card personalise factory.card --store 2.db --iccid 8988211000000000029 --imsi "
            "001010000000002 "
            "--issuer-cert ca.pem --issuer-key ca.key --out 2.json\n"
+           "\n"
+           "A batch: sim-card personalise --batch order.ini --out order.csv --stores cards --kek "
+           "t1=t1.key --signer-cert vendor.pem --signer-key vendor.key\n"
            "\n"
            "Exit status: 0 made, 1 not made (standard error says why), 2 usage.",
     .opts = opts,
@@ -194,6 +217,24 @@ int card_command_personalise(int argc, char **argv) {
     int r;
 
     tb_cli_parse(&cli, argc, argv, &opt, &args);
+    if (opt.many.batch) {
+        const char *wrong;
+
+        opt.many.force = opt.force;
+        opt.many.out = opt.out;
+        opt.many.card = args.n ? args.v[0] : NULL;
+        wrong = args.n > 1 ? "want one CARD-FILE" : card_batch_wrong(&opt.many);
+        if (!wrong && (opt.store || opt.iccid || opt.imsi || opt.set.n || opt.issuer_cert))
+            wrong = "the batch file says what --store, --iccid, --imsi, --set and --issuer-cert "
+                    "say for one card";
+        if (wrong)
+            usage(wrong);
+        r = card_batch(&opt.many, &e);
+        if (r < 0)
+            complain(&e);
+        tb_cli_done(&cli, &opt);
+        return r < 0 ? EXIT_FAILED : 0;
+    }
     if (args.n != 1)
         usage(args.n ? "want one CARD-FILE" : "CARD-FILE is missing");
     if (!opt.store)

@@ -72,6 +72,22 @@ int card_store_write(const char *path, struct card_nvm *card, bool replace, stru
     return r;
 }
 
+int card_store_write_new(const char *path, struct card_nvm *card, struct tb_error *e) {
+    struct card_nvm *to;
+    int r = card_nvm_sqlite_create(path, &to, e);
+
+    if (r < 0)
+        return r;
+    r = to->ops->begin(to);
+    if (r == 0)
+        r = card->ops->each(card, put_into, to);
+    if (r == 0)
+        r = to->ops->commit(to);
+    card_nvm_free(to);
+    return r < 0 ? tb_error_set(e, r, path, 0, "cannot write the card store: %s", tb_strerror(r))
+                 : 0;
+}
+
 int card_store_read(const char *path, struct card_nvm **ret, struct tb_error *e) {
     struct card_nvm *from, *to;
     int r = card_nvm_sqlite_open_read(path, &from, e);

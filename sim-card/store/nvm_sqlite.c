@@ -15,6 +15,9 @@
  * user_version tells a store of a later release. */
 enum { STORE_ID = 0x53494D43, STORE_VERSION = 1 };
 
+static const char durable[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
+static const char in_bulk[] = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF";
+
 enum statement { S_EACH, S_BEGIN, S_PUT, S_DEL, S_COMMIT, S_ROLLBACK, S_COUNT };
 
 static const char *const statement_text[S_COUNT] = {
@@ -204,7 +207,8 @@ static int check_schema(struct nvm_sqlite *s, const char *path, bool create, str
     return 0;
 }
 
-static int open_database(struct nvm_sqlite *s, const char *path, bool write, struct tb_error *e) {
+static int open_database(struct nvm_sqlite *s, const char *path, bool write, const char *how,
+                         struct tb_error *e) {
     /* One thread uses the handle at a time: SQLite's own mutexes would be paid for nothing. */
     int flags = SQLITE_OPEN_NOMUTEX | (write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
     int r;
@@ -214,11 +218,13 @@ static int open_database(struct nvm_sqlite *s, const char *path, bool write, str
                             s->db ? sqlite3_errmsg(s->db) : "out of memory");
     /* A reader ('inspect') may hold the file for a moment. */
     sqlite3_busy_timeout(s->db, 5000);
+    if (strcmp(how, durable) != 0 && sqlite3_exec(s->db, how, NULL, NULL, NULL) != SQLITE_OK)
+        return tb_error_set(e, TB_ESTORE, path, 0, "cannot set up the card store: %s",
+                            sqlite3_errmsg(s->db));
     r = check_schema(s, path, write, e);
     if (r < 0)
         return r;
-    if (write && sqlite3_exec(s->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", NULL,
-                              NULL, NULL) != SQLITE_OK)
+    if (write && sqlite3_exec(s->db, how, NULL, NULL, NULL) != SQLITE_OK)
         return tb_error_set(e, TB_ESTORE, path, 0, "cannot set up the card store: %s",
                             sqlite3_errmsg(s->db));
     for (int i = 0; i < S_COUNT; i++)
@@ -229,7 +235,8 @@ static int open_database(struct nvm_sqlite *s, const char *path, bool write, str
     return 0;
 }
 
-static int open_store(const char *path, bool write, struct card_nvm **ret, struct tb_error *e) {
+static int open_store(const char *path, bool write, const char *how, struct card_nvm **ret,
+                      struct tb_error *e) {
     struct nvm_sqlite *s = calloc(1, sizeof *s);
     int r = 0;
 
@@ -240,7 +247,7 @@ static int open_store(const char *path, bool write, struct card_nvm **ret, struc
     if (write)
         r = take_lock(s, path, e);
     if (r == 0)
-        r = open_database(s, path, write, e);
+        r = open_database(s, path, write, how, e);
     if (r < 0) {
         sqlite_free(&s->base);
         return r;
@@ -250,12 +257,19 @@ static int open_store(const char *path, bool write, struct card_nvm **ret, struc
 }
 
 int card_nvm_sqlite_open(const char *path, struct card_nvm **ret, struct tb_error *e) {
-    return open_store(path, true, ret, e);
+    return open_store(path, true, durable, ret, e);
+}
+
+int card_nvm_sqlite_create(const char *path, struct card_nvm **ret, struct tb_error *e) {
+    if (unlink(path) < 0 && errno != ENOENT)
+        return tb_error_set(e, -errno, path, 0, "cannot replace the card store: %s",
+                            tb_strerror(-errno));
+    return open_store(path, true, in_bulk, ret, e);
 }
 
 int card_nvm_sqlite_open_read(const char *path, struct card_nvm **ret, struct tb_error *e) {
     if (access(path, F_OK) < 0)
         return tb_error_set(e, TB_ENOTFOUND, path, 0,
                             "no such card store; 'sim-card personalise' makes one");
-    return open_store(path, false, ret, e);
+    return open_store(path, false, durable, ret, e);
 }

@@ -32,6 +32,9 @@ struct card_nvm *card_nvm_mem_new(size_t limit);
 /* In a SQLite file (WAL, synchronous=FULL), created with mode 0600 when absent; TB_ESTATE when
  * another process has it open. Link simcard_store. */
 int card_nvm_sqlite_open(const char *path, struct card_nvm **ret, struct tb_error *e) TB_CHECKED;
+/* A new file (one that is there is deleted) for a factory that makes many and brings all of them to
+ * the disk itself: no commit waits for it, so until then a power cut may leave half a store. */
+int card_nvm_sqlite_create(const char *path, struct card_nvm **ret, struct tb_error *e) TB_CHECKED;
 /* The same file to read from, also while a card runs on it. TB_ENOTFOUND when absent or empty. */
 int card_nvm_sqlite_open_read(const char *path, struct card_nvm **ret,
                               struct tb_error *e) TB_CHECKED;
