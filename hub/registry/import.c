@@ -124,9 +124,9 @@ int hub_registry_settle_owner(struct hub_registry *r, const char *device, const 
     return err < 0 ? err : 0;
 }
 
-/* Inside a transaction. */
-static int add(struct hub_registry *r, const char *device, const char *iccid, const char *imsi,
-               X509 *cert, const char *actor, bool *ret_added, struct tb_error *e) {
+int hub_registry_add_inside(struct hub_registry *r, const char *device, const char *iccid,
+                            const char *imsi, X509 *cert, const char *actor, bool *ret_added,
+                            struct tb_error *e) {
     struct cert_facts f;
     struct hub_credential known;
     int err;
@@ -178,14 +178,16 @@ int hub_registry_add(struct hub_registry *r, const char *device, const char *icc
 
     return err < 0
                ? err
-               : hub_registry_finish(r, add(r, device, iccid, imsi, cert, actor, ret_added, e), e);
+               : hub_registry_finish(
+                     r, hub_registry_add_inside(r, device, iccid, imsi, cert, actor, ret_added, e),
+                     e);
 }
 
-static int trust_one(const struct hub_ca *ca, void *user) {
+int hub_registry_trust_one(const struct hub_ca *ca, void *user) {
     return ca->trusted && !X509_STORE_add_cert(user, ca->cert) ? TB_ECRYPTO : 0;
 }
 
-static bool is_trusted(X509_STORE *store, X509 *cert) {
+bool hub_registry_is_trusted(X509_STORE *store, X509 *cert) {
     X509_STORE_CTX *c = X509_STORE_CTX_new();
     bool ok;
 
@@ -251,9 +253,10 @@ static int import_certificate(struct import *in, const struct owner *o, const js
         return tb_error_set(e, TB_EPARSE, NULL, 0,
                             "fingerprint: not the SHA-256 of the certificate");
     }
-    err = add(in->r, o->device, o->iccid, o->imsi, cert, in->actor, ret_added, e);
+    err =
+        hub_registry_add_inside(in->r, o->device, o->iccid, o->imsi, cert, in->actor, ret_added, e);
     if (err == 0)
-        in->report.untrusted += !is_trusted(in->store, cert);
+        in->report.untrusted += !hub_registry_is_trusted(in->store, cert);
     X509_free(cert);
     return err;
 }
@@ -351,7 +354,7 @@ int hub_registry_import(struct hub_registry *r, const json_t *batch, const char 
         X509_STORE_free(in.store);
         return tb_error_set(e, TB_EPARSE, file, 0, "an object with the array \"cards\" is wanted");
     }
-    err = hub_registry_each_ca(r, trust_one, in.store);
+    err = hub_registry_each_ca(r, hub_registry_trust_one, in.store);
     if (err >= 0)
         err = hub_db_begin(r, true, e);
     if (err >= 0) {

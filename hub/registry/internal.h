@@ -60,6 +60,13 @@ int hub_registry_settle_owner(struct hub_registry *r, const char *device, const 
 int hub_psk_add(struct hub_registry *r, const char *device, const char *iccid, const char *imsi,
                 const char *identity, struct tb_span secret, const char *actor, bool *ret_added,
                 struct tb_error *e) TB_CHECKED;
+int hub_registry_add_inside(struct hub_registry *r, const char *device, const char *iccid,
+                            const char *imsi, X509 *cert, const char *actor, bool *ret_added,
+                            struct tb_error *e) TB_CHECKED;
+/* For hub_registry_each_ca(): puts the trusted ones into the X509_STORE user. */
+int hub_registry_trust_one(const struct hub_ca *ca, void *user);
+/* Issued by one of them, whether it is valid today or not? */
+bool hub_registry_is_trusted(X509_STORE *store, X509 *cert);
 /* Commits when err is good, else rolls back and returns err. */
 int hub_registry_finish(struct hub_registry *r, int err, struct tb_error *e) TB_CHECKED;
 

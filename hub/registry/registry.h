@@ -13,7 +13,9 @@
 #include <stdint.h>
 
 #include "tb/error.h"
+#include "tb/pki.h"
 #include "tb/span.h"
+#include "tb/transport_key.h"
 
 enum {
     HUB_DEVICE_MAX = 64,        /* characters of a device id */
@@ -139,6 +141,32 @@ int hub_registry_add_psk(struct hub_registry *r, const char *device, const char 
 int hub_registry_import(struct hub_registry *r, const json_t *batch, const char *file,
                         const char *actor, struct hub_import_report *ret,
                         struct tb_error *e) TB_CHECKED;
+
+/* The SIM supplier's output file (tb/output_file.h), one transaction. A row that is not good fails
+ * the batch, or with partial is left out alone. A row with a public key and no certificate gets one
+ * of issuer. Bootstrap credentials and keys for administration over the air are not kept:
+ * the former are refused, the latter counted. TB_EPARSE when rows were refused and nothing was
+ * imported: *ret tells which, as it does on success. */
+enum { HUB_IMPORT_SHOWN = 20 };
+struct hub_output_import {
+    struct tb_span text;
+    const char *actor;
+    const struct tb_kek *keks;
+    size_t keks_n;
+    const struct tb_pki_ca *issuer; /* or NULL */
+    bool partial;
+};
+struct hub_output_report {
+    struct hub_import_report in;
+    unsigned rows, rejected, issued, ota_keys, unknown_columns;
+    char first_unknown[64];
+    struct {
+        unsigned long line;
+        char column[24], reason[200];
+    } complaints[HUB_IMPORT_SHOWN]; /* of the first rejected ones */
+};
+int hub_registry_import_output(struct hub_registry *r, const struct hub_output_import *import,
+                               struct hub_output_report *ret, struct tb_error *e) TB_CHECKED;
 
 /* The name as RFC 2253 writes it, in ASCII, cut to cap - 1 bytes. */
 void hub_name_text(const X509_NAME *name, char *dst, size_t cap);
