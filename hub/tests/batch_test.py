@@ -1,4 +1,5 @@
 """From the factory to the hub: sim-card makes a batch, openssl and the hub accept its signed output file, a card of it connects."""
+import base64
 import csv
 import glob
 import json
@@ -112,8 +113,8 @@ class Factory(BatchCase):
         for text, why in (("iccid = 8988211000000000101", "check digit has to be 2"), ("count = 0", "1 to 100000"),
                           ("cuont = 2", "did you mean 'count'"), ("imsi = 999999999999999", "there are no 50 numbers")):
             with self.subTest(text):
-                lines = [l for l in open(self.order(50), encoding="utf-8").read().split("\n")
-                         if l.split(" ")[0] != text.split(" ")[0]]
+                with open(self.order(50), encoding="utf-8") as f:
+                    lines = [l for l in f.read().split("\n") if l.split(" ")[0] != text.split(" ")[0]]
                 lines.insert(1, text)
                 done = tbtest.run("sim-card", "personalise", "--batch", self.write("bad.ini", "\n".join(lines)), "--out",
                                   self.path("out.csv"), "--no-stores", "--kek", self.kek)
@@ -128,7 +129,10 @@ class Factory(BatchCase):
             secret = next(v for k, v in db.execute("SELECT key, value FROM nvm") if k[:3] == b"O\0\2")
         with open(out, "rb") as f:
             text = f.read()
-        self.assertNotIn(secret[-32:].hex().encode(), text.lower())
+        for raw in (secret[-32:], secret[-32:-16]):
+            self.assertNotIn(raw.hex().encode(), text.lower())
+        for shift in range(3):  # Base64 of any alignment
+            self.assertNotIn(base64.b64encode(secret[-32 + shift:])[:16], text)
 
 
 class Import(BatchCase):
