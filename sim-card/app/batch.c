@@ -192,7 +192,7 @@ void batch_done(struct batch *b) {
         free(b->set[i]);
     }
     free(b->set);
-    *b = (struct batch){NULL};
+    *b = (struct batch){.path = NULL};
 }
 
 /* --- numbers --- */

@@ -49,7 +49,7 @@ int card_batch(const struct card_batch_options *opt, struct tb_error *e) {
                                 .force = opt->force,
                                 .progress = isatty(STDERR_FILENO)};
     struct batch_report report;
-    struct batch b = {NULL};
+    struct batch b = {.path = NULL};
     int r = complete(opt, &b, e);
 
     if (r == 0 && opt->kek)
