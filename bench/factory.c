@@ -86,8 +86,12 @@ static int put_certificate(struct card_nvm *nvm, X509 *x) {
 }
 
 static int certify(struct card_nvm *nvm, const char *iccid, struct tb_span point) {
-    const struct tb_pki_request request = {TB_PKI_CLIENT, iccid,       "IoT SAFE testbed", NULL,
-                                           NULL,          -24L * 3600, 365L * 24 * 3600};
+    const struct tb_pki_request request = {.role = TB_PKI_CLIENT,
+                                           .common_name = iccid,
+                                           .organization = "IoT SAFE testbed",
+                                           .not_before_s = -24L * 3600,
+                                           .not_after_s = 365L * 24 * 3600,
+                                           .written_only = true};
     EVP_PKEY *key = NULL;
     X509 *x = NULL;
     int r = tb_pki_ec_public("P-256", point, &key);

@@ -148,8 +148,11 @@ static int start_server(struct bench_hsbed *b, const struct bench_tls_files *fil
 
 int bench_hsbed_start(struct bench_hsbed *b, const struct bench_case *cases, size_t n) {
     /* A subject as long as a card's. */
-    const struct tb_pki_request request = {
-        TB_PKI_CLIENT, "89000100000000009000", "IoT SAFE testbed", NULL, NULL, -3600, 86400};
+    const struct tb_pki_request request = {.role = TB_PKI_CLIENT,
+                                           .common_name = "89000100000000009000",
+                                           .organization = "IoT SAFE testbed",
+                                           .not_before_s = -3600,
+                                           .not_after_s = 86400};
     struct bench_tls_files files;
     const char *no_pcsc = NULL;
     int r = 0;

@@ -187,8 +187,11 @@ static int start_hub(struct bed *b) {
 /* ---- */
 
 static int start(struct bed *b) {
-    static const struct tb_pki_request device = {
-        TB_PKI_CLIENT, DEVICE, "IoT SAFE testbed", NULL, NULL, -3600, 86400};
+    static const struct tb_pki_request device = {.role = TB_PKI_CLIENT,
+                                                 .common_name = DEVICE,
+                                                 .organization = "IoT SAFE testbed",
+                                                 .not_before_s = -3600,
+                                                 .not_after_s = 86400};
     static struct bench_server bare = {.mqtt = true};
     int r = bench_tls_issue("server", &bench_tls_localhost, &b->server);
 

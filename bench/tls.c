@@ -18,8 +18,11 @@ static const uint8_t mqtt_connect[] = {0x10, 17, 0, 4, 'M', 'Q', 'T', 'T', 4,  2
 static const uint8_t mqtt_connack[] = {0x20, 2, 0, 0}, mqtt_disconnect[] = {0xE0, 0};
 
 static const char *const localhost[] = {"localhost", "127.0.0.1", NULL};
-const struct tb_pki_request bench_tls_localhost = {TB_PKI_SERVER, "localhost", NULL, localhost,
-                                                   NULL,          -3600,       86400};
+const struct tb_pki_request bench_tls_localhost = {.role = TB_PKI_SERVER,
+                                                   .common_name = "localhost",
+                                                   .dns_names = localhost,
+                                                   .not_before_s = -3600,
+                                                   .not_after_s = 86400};
 
 int bench_tls_issue(const char *name, const struct tb_pki_request *request,
                     struct bench_tls_files *ret) {

@@ -173,6 +173,31 @@ static bool add_alt_names(X509 *cert, const struct tb_pki_request *req) {
     return ok;
 }
 
+/* The point of an EC key put in as it is (RFC 5480 2): OpenSSL 3 would write the key and parse it
+ * again, which takes longer than to sign. False for other keys. */
+static bool set_point(X509 *cert, EVP_PKEY *pub) {
+    enum { POINT_MAX = 133 };
+    char group[64];
+    unsigned char *point = OPENSSL_malloc(POINT_MAX);
+    size_t n = 0, len;
+    int nid;
+
+    if (point && EVP_PKEY_is_a(pub, "EC") &&
+        EVP_PKEY_get_group_name(pub, group, sizeof group, &len) == 1 &&
+        EVP_PKEY_get_octet_string_param(pub, OSSL_PKEY_PARAM_PUB_KEY, point, POINT_MAX, &n) == 1 &&
+        n > 0 && point[0] == POINT_CONVERSION_UNCOMPRESSED &&
+        (nid = OBJ_txt2nid(group)) != NID_undef &&
+        X509_PUBKEY_set0_param(X509_get_X509_PUBKEY(cert), OBJ_nid2obj(NID_X9_62_id_ecPublicKey),
+                               V_ASN1_OBJECT, OBJ_nid2obj(nid), point, (int)n) == 1)
+        return true; /* it has become the certificate's */
+    OPENSSL_free(point);
+    return false;
+}
+
+static bool set_key(X509 *cert, const struct tb_pki_request *req, EVP_PKEY *pub) {
+    return (req->written_only && set_point(cert, pub)) || X509_set_pubkey(cert, pub) == 1;
+}
+
 static X509 *build(const struct profile *p, EVP_PKEY *pub, EVP_PKEY *signer) {
     const struct tb_pki_request *req = p->req;
     X509 *cert = X509_new();
@@ -183,7 +208,7 @@ static X509 *build(const struct profile *p, EVP_PKEY *pub, EVP_PKEY *signer) {
     if (!X509_set_version(cert, X509_VERSION_3) || !set_serial(cert) ||
         !set_time(X509_getm_notBefore(cert), req->not_before_s) ||
         !set_time(X509_getm_notAfter(cert), req->not_after_s) || !set_subject(cert, req) ||
-        !X509_set_pubkey(cert, pub))
+        !set_key(cert, req, pub))
         goto fail;
     issuer_name = X509_get_subject_name(p->issuer ? p->issuer : cert);
     if (!X509_set_issuer_name(cert, issuer_name) || !add_basic_constraints(cert, p) ||

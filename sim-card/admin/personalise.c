@@ -313,28 +313,48 @@ int card_perso_generate(struct card_nvm *nvm, uint8_t instance, struct tb_span p
     return r;
 }
 
+static int copy_value(struct card_object *to, const struct card_object *from) {
+    struct tb_span value = card_object_value(from);
+    uint8_t *copy = malloc(value.n ? value.n : 1);
+
+    if (!copy)
+        return TB_ENOMEM;
+    if (value.n)
+        memcpy(copy, value.p, value.n);
+    card_object_set(to, copy, value.n, NULL);
+    to->active = true;
+    return 0;
+}
+
+static int copy_pair(struct card_nvm *nvm, uint8_t instance, struct card_object *const from[2],
+                     struct card_object *const to[2]) {
+    enum card_key_kind kind;
+    int r = pair_kind(to, &kind);
+
+    if (r == 0 && to[0]->key_type != from[0]->key_type)
+        r = TB_ERANGE;
+    if (r == 0 && (from[0]->value_len == 0 || from[1]->value_len == 0))
+        r = TB_ENOTFOUND;
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = copy_value(to[i], from[i]);
+    return r < 0 ? r : put_pair(nvm, instance, (const struct card_object *const[]){to[0], to[1]});
+}
+
 int card_perso_copy(struct card_nvm *nvm, uint8_t from_instance, struct tb_span from_id,
                     uint8_t to_instance, struct tb_span to_id) {
-    struct card_object *from, *half[2];
-    enum card_key_kind kind;
-    struct card_key *key;
-    int r = get_object(nvm, from_instance, CARD_PRIVATE, from_id, &from);
+    struct card_object *from[2], *to[2];
+    int r = get_pair(nvm, from_instance, from_id, from);
 
     if (r < 0)
         return r;
-    r = get_pair(nvm, to_instance, to_id, half);
+    r = get_pair(nvm, to_instance, to_id, to);
     if (r == 0) {
-        r = pair_kind(half, &kind);
-        if (r == 0 && half[0]->key_type != from->key_type)
-            r = TB_ERANGE;
-        if (r == 0)
-            r = from->value_len == 0 ? TB_ENOTFOUND : card_object_key(from, &key);
-        if (r == 0)
-            r = fill_pair(nvm, to_instance, half, key);
-        card_object_free(half[0]);
-        card_object_free(half[1]);
+        r = copy_pair(nvm, to_instance, from, to);
+        card_object_free(to[0]);
+        card_object_free(to[1]);
     }
-    card_object_free(from);
+    card_object_free(from[0]);
+    card_object_free(from[1]);
     return r;
 }
 

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "factory_keys.h"
 #include "tb/base64.h"
 #include "tb/hex.h"
 #include "tb/output_file.h"
@@ -123,8 +124,7 @@ static int put_spki(struct rows *rs, const struct cardfile_entry *key, struct tb
     if (r == 0 && key->type == TB_SAFE_RSA2048)
         tb_put(&spki, tb_buf_span(&bytes));
     else if (r == 0)
-        r = tb_spki_of_point(key->type == TB_SAFE_P256 ? "P-256" : "brainpoolP256r1",
-                             tb_buf_span(&bytes), &spki);
+        r = tb_spki_of_point(factory_group(key->type), tb_buf_span(&bytes), &spki);
     if (r < 0)
         return tb_error_set(rs->e, r, rs->f->path, key->line, "[key %s]: no public key", key->name);
     tb_put_base64(base64, tb_buf_span(&spki));

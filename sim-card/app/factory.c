@@ -10,6 +10,7 @@
 #include "certificate_text.h"
 #include "factory_keys.h"
 #include "tb/hex.h"
+#include "tb/output_file.h"
 
 enum { MAX_FILE = 65535, MAX_SECRET = 64 };
 
@@ -349,12 +350,16 @@ static int record_key(struct factory *fy, const struct made *m) {
     const struct cardfile_entry *at = m->from;
     uint8_t storage[CARD_RSA_SPKI_MAX], digest[32];
     struct tb_buf bytes = TB_BUF(storage);
-    unsigned char *spki = NULL;
-    int n = i2d_PUBKEY(m->public, &spki);
-    bool ok = n > 0 && EVP_Digest(spki, (size_t)n, digest, NULL, EVP_sha256(), NULL) == 1 &&
-              factory_public_bytes(m->public, &bytes) == 0;
+    uint8_t spki_storage[CARD_RSA_SPKI_MAX];
+    struct tb_buf spki = TB_BUF(spki_storage);
+    bool ok = factory_public_bytes(m->public, &bytes) == 0;
 
-    OPENSSL_free(spki);
+    if (ok && at->type != TB_SAFE_RSA2048)
+        ok = tb_spki_of_point(factory_group(at->type), tb_buf_span(&bytes), &spki) == 0;
+    else
+        tb_put(&spki, tb_buf_span(&bytes));
+    ok =
+        ok && tb_buf_ok(&spki) && EVP_Digest(spki.p, spki.n, digest, NULL, EVP_sha256(), NULL) == 1;
     if (!ok)
         return factory_refused(fy->f, at, TB_ECRYPTO, fy->e);
     json_array_append_new(
@@ -437,6 +442,7 @@ static int issue(struct factory *fy, const struct cardfile_entry *at, EVP_PKEY *
         .organization = at->organization,
         .not_before_s = -24L * 3600, /* a device's clock may be slow */
         .not_after_s = (long)at->days * 24 * 3600,
+        .written_only = true,
     };
     int r;
 

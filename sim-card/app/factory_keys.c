@@ -32,7 +32,7 @@ static struct tb_span text_of(const char *s) {
     return s ? tb_span_str(s) : TB_SPAN_NONE;
 }
 
-static const char *group_of(uint8_t type) {
+const char *factory_group(uint8_t type) {
     return type == TB_SAFE_P256 || type == TB_SAFE_P256_VOLATILE ? "P-256" : "brainpoolP256r1";
 }
 
@@ -45,9 +45,9 @@ static bool fits(EVP_PKEY *key, uint8_t type) {
         return EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 2048;
     if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, group, sizeof group, &n) != 1)
         return false;
-    if (strcmp(group_of(type), "P-256") == 0)
+    if (strcmp(factory_group(type), "P-256") == 0)
         return strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0;
-    return strcmp(group, group_of(type)) == 0;
+    return strcmp(group, factory_group(type)) == 0;
 }
 
 static int load_key(const struct cardfile *f, const struct cardfile_entry *at, bool want_private,
@@ -168,7 +168,7 @@ static int public_from_card(uint8_t type, struct tb_span bytes, EVP_PKEY **ret) 
     const unsigned char *p = bytes.p;
 
     if (type != TB_SAFE_RSA2048)
-        return tb_pki_ec_public(group_of(type), bytes, ret);
+        return tb_pki_ec_public(factory_group(type), bytes, ret);
     *ret = d2i_PUBKEY(NULL, &p, (long)bytes.n);
     return *ret ? 0 : TB_ECRYPTO;
 }

@@ -26,3 +26,6 @@ int factory_private_bytes(EVP_PKEY *key, struct tb_buf *out) TB_CHECKED;
 
 /* The point (65 bytes) of an EC key, the SubjectPublicKeyInfo of others: appended to out. */
 int factory_public_bytes(EVP_PKEY *key, struct tb_buf *out) TB_CHECKED;
+
+/* Name of the group of an EC key type. */
+const char *factory_group(uint8_t type);

@@ -19,6 +19,8 @@ struct tb_pki_request {
         *dns_names;  /* SAN: DNS names or numeric addresses, NULL-terminated; or NULL */
     const char *uri; /* SAN URI, or NULL */
     long not_before_s, not_after_s; /* relative to now, seconds; at most 1000 years */
+    bool written_only; /* the certificate will only be written: its key cannot be had from it, which
+                          makes it faster to issue */
 };
 
 struct tb_pki_ca { /* freed by tb_pki_ca_done() */

@@ -449,8 +449,45 @@ static int drop_ca(void **state) {
     return 0;
 }
 
+/* Faster, and the same. */
+static void a_certificate_that_is_only_written_holds_the_same_key(void **state) {
+    static const char *const groups[] = {"P-256", "brainpoolP256r1", "P-384"};
+    struct tb_pki_ca issuer;
+    (void)state;
+
+    assert_int_equal(tb_pki_ca_init("CA", 10, &issuer), 0);
+    for (size_t i = 0; i < 3; i++) {
+        EVP_PKEY *key = EVP_EC_gen(groups[i]);
+        struct tb_pki_request req = {
+            .role = TB_PKI_CLIENT, .common_name = "d", .not_after_s = 1000, .written_only = true};
+        unsigned char *der = NULL, *spki[2] = {NULL, NULL};
+        const unsigned char *p;
+        X509 *cert, *parsed;
+        int n;
+
+        assert_int_equal(tb_pki_issue(&issuer, key, &req, &cert), 0);
+        n = i2d_X509(cert, &der);
+        p = der;
+        parsed = d2i_X509(NULL, &p, n);
+        assert_non_null(parsed);
+        assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(parsed), key), 1);
+        assert_int_equal(X509_verify(parsed, issuer.key), 1);
+        n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(parsed), &spki[0]);
+        assert_int_equal(i2d_PUBKEY(key, &spki[1]), n);
+        assert_memory_equal(spki[0], spki[1], (size_t)n);
+        OPENSSL_free(spki[0]);
+        OPENSSL_free(spki[1]);
+        OPENSSL_free(der);
+        X509_free(parsed);
+        X509_free(cert);
+        EVP_PKEY_free(key);
+    }
+    tb_pki_ca_done(&issuer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_certificate_that_is_only_written_holds_the_same_key),
         cmocka_unit_test(the_ca_is_a_strict_root),
         cmocka_unit_test(every_kind_of_public_key_is_certified),
         cmocka_unit_test(a_certificate_of_another_ca_is_refused),
