@@ -49,7 +49,7 @@ def entries(source):
 
 def copy_tree(source, to):
     """The files of the project as they are now; what has not changed keeps its time, so that the next build is short."""
-    names = subprocess.run(["git", "-C", source, "ls-files", "-z"], check=True, capture_output=True).stdout.decode().split("\0")[:-1]
+    names = subprocess.run(["git", "-C", source, "ls-files", "-z", "-co", "--exclude-standard"], check=True, capture_output=True).stdout.decode().split("\0")[:-1]
     for name in names:
         a, b = source / name, to / name
         if not a.is_file() or (b.is_file() and b.read_bytes() == a.read_bytes()):
@@ -101,6 +101,11 @@ def main():
     if not good:
         print(said, file=sys.stderr)
         return 3
+    for scenario, cases in sorted({(ini[n]["scenario"], ini[n].get("set", "")) for n in chosen}):
+        code, why = run(tree, scenario, cases)
+        if code != 0:
+            print(f"{scenario} is not green before anything is broken (exit {code}): {why}", file=sys.stderr)
+            return 3
     unnoticed = 0
     for n, name in enumerate(chosen, 1):
         e = ini[name]

@@ -1,8 +1,11 @@
 #include "tb/cms.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/cms.h>
@@ -138,8 +141,29 @@ static void name_signer(CMS_ContentInfo *cms, char *ret, size_t cap) {
     sk_X509_free(signers);
 }
 
-int tb_cms_verify(struct tb_span content, const char *signature_file, const char *trusted_file,
-                  char *ret_signer, size_t cap, struct tb_error *e) {
+int tb_cms_map(const char *file, struct tb_span *ret, struct tb_error *e) {
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    void *p = MAP_FAILED;
+
+    if (fd < 0)
+        return tb_error_set(e, -errno, file, 0, "cannot read: %s", tb_strerror(-errno));
+    if (fstat(fd, &st) == 0 && st.st_size > 0)
+        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    if (p == MAP_FAILED)
+        return tb_error_set(e, TB_EPARSE, file, 0, "is empty, or not a file");
+    *ret = tb_span(p, (size_t)st.st_size);
+    return 0;
+}
+
+void tb_cms_unmap(struct tb_span content) {
+    munmap((void *)(uintptr_t)content.p, content.n);
+}
+
+int tb_cms_verify(const char *file, struct tb_span content, const char *signature_file,
+                  const char *trusted_file, char *ret_signer, size_t cap, struct tb_error *e) {
+    char beside[4096];
     CMS_ContentInfo *cms = NULL;
     X509_STORE *store = NULL;
     BIO *in = NULL;
@@ -147,6 +171,9 @@ int tb_cms_verify(struct tb_span content, const char *signature_file, const char
 
     if (content.n > INT_MAX)
         return tb_error_set(e, TB_ERANGE, NULL, 0, "larger than 2 GiB");
+    snprintf(beside, sizeof beside, "%s.p7s", file);
+    if (!signature_file)
+        signature_file = beside;
     ERR_set_mark();
     r = read_signature(signature_file, &cms, e);
     if (r == 0)

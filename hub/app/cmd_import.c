@@ -1,11 +1,6 @@
 /* iot-hub import FILE…: what the card factory wrote. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "app/hub.h"
 #include "tb/cms.h"
@@ -88,25 +83,9 @@ static void print(const char *file, const struct hub_import_report *r, bool json
 
 /* --- the SIM supplier's output file --- */
 
-static int map(const char *file, struct tb_span *ret, struct tb_error *e) {
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    void *p = MAP_FAILED;
-
-    if (fd < 0)
-        return tb_error_set(e, -errno, file, 0, "cannot read: %s", tb_strerror(-errno));
-    if (fstat(fd, &st) == 0 && st.st_size > 0)
-        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (p == MAP_FAILED)
-        return tb_error_set(e, TB_EPARSE, file, 0, "is empty, or not a file");
-    *ret = tb_span(p, (size_t)st.st_size);
-    return 0;
-}
-
 static int check_signature(const struct options *o, const char *file, struct tb_span text,
                            struct tb_error *e) {
-    char beside[4096], signer[256];
+    char signer[256];
     int err;
 
     if (o->is_unsigned)
@@ -114,9 +93,7 @@ static int check_signature(const struct options *o, const char *file, struct tb_
     if (!o->signer)
         return tb_error_set(e, TB_EPARSE, file, 0,
                             "who signs it? --signer CERT, or --unsigned to take it as it is");
-    snprintf(beside, sizeof beside, "%s.p7s", file);
-    err = tb_cms_verify(text, o->signature ? o->signature : beside, o->signer, signer,
-                        sizeof signer, e);
+    err = tb_cms_verify(file, text, o->signature, o->signer, signer, sizeof signer, e);
     if (err == 0)
         printf("%s: signed by %s\n", file, signer);
     return err;
@@ -205,14 +182,14 @@ static int import_text(const struct options *o, struct hub_registry *r, const ch
 static int import_output(const struct options *o, struct hub_registry *r, const char *file,
                          struct tb_error *e) {
     struct tb_span text;
-    int err = map(file, &text, e);
+    int err = tb_cms_map(file, &text, e);
 
     if (err < 0)
         return err;
     err = check_signature(o, file, text, e);
     if (err == 0)
         err = import_text(o, r, file, text, e);
-    munmap((void *)(uintptr_t)text.p, text.n);
+    tb_cms_unmap(text);
     return err;
 }
 

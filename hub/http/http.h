@@ -4,7 +4,7 @@
  * as it is. Framing that could be read in two ways is refused before a request is looked at
  * (gate.h), and every wait has a deadline of ours: the library's own only sees idleness.
  *
- * What is behind a listener is its site: the device API (hub_http_api_site()), EST, the hub's own
+ * What is behind a listener is its site: the device API (hub_http_api_site), or the hub's own
  * pages. */
 #include "api/api.h"
 #include "tls/front.h"
@@ -30,7 +30,6 @@ struct hub_http_answer { /* borrowed until the function it is given to returns *
     unsigned status;
     const char *content_type; /* of body; NULL: there is none */
     struct tb_span body;
-    const char *cache; /* Cache-Control; NULL: "no-store" */
     struct hub_http_field {
         const char *name, *value;
     } fields[HUB_HTTP_FIELDS_MAX]; /* more headers; name NULL: no more */

@@ -51,7 +51,7 @@ static void set_answer(struct http_exchange *x, const struct hub_http_answer *a)
         add(resp, MHD_HTTP_HEADER_CONTENT_TYPE, a->content_type);
     for (unsigned i = 0; i < HUB_HTTP_FIELDS_MAX && a->fields[i].name; i++)
         add(resp, a->fields[i].name, a->fields[i].value);
-    add(resp, MHD_HTTP_HEADER_CACHE_CONTROL, a->cache ? a->cache : "no-store");
+    add(resp, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (a->status >= 400)
         add(resp, MHD_HTTP_HEADER_CONNECTION, "close");
     x->status = a->status;

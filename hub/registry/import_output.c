@@ -284,9 +284,6 @@ static int import(struct batch *b) {
     if (err < 0)
         return err;
     err = highest_credential(b);
-    if (err == 0) /* a public key without certificate is looked up by its hash */
-        err = hub_db_exec(
-            b->r, "CREATE INDEX IF NOT EXISTS credential_spki ON credential(spki_hash)", b->e);
     if (err == 0)
         err = take_rows(b);
     if (err == 0 && rep->rejected && !b->import->partial)

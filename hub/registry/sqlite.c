@@ -12,7 +12,7 @@
 #include "tb/log.h"
 
 enum {
-    SCHEMA_VERSION = 2,
+    SCHEMA_VERSION = 3,
     APPLICATION_ID = 0x494F5448 /* "IOTH" */,
     BUSY_MS = 2000,
     BUSY_SHORT_MS = 20
@@ -56,8 +56,11 @@ static const char schema_2[] = "ALTER TABLE credential ADD COLUMN psk_identity T
                                "CREATE UNIQUE INDEX credential_psk ON credential(psk_identity) "
                                "WHERE psk_identity IS NOT NULL;";
 
+/* A public key without a certificate is looked up by its hash. */
+static const char schema_3[] = "CREATE INDEX credential_spki ON credential(spki_hash);";
+
 /* A registry of version n becomes one of version n + 1 by upgrades[n]; a new file starts at 0. */
-static const char *const upgrades[SCHEMA_VERSION] = {schema_1, schema_2};
+static const char *const upgrades[SCHEMA_VERSION] = {schema_1, schema_2, schema_3};
 
 int hub_db_error(struct hub_registry *r, struct tb_error *e) {
     return tb_error_set(e, TB_ESTORE, NULL, 0, "registry: %s", sqlite3_errmsg(r->db));

@@ -159,8 +159,9 @@ static void *worker(void *arg) {
             *run->e = why;
         }
         run->window[i % WINDOW] = m;
-        pthread_cond_broadcast(r < 0 ? &run->written : &run->made);
-        pthread_cond_signal(&run->made);
+        if (r < 0)
+            pthread_cond_broadcast(&run->written); /* the other workers */
+        pthread_cond_signal(&run->made);           /* the writer */
         pthread_mutex_unlock(&run->lock);
     }
     return NULL;
@@ -189,6 +190,7 @@ static bool write_all(const struct made *m, FILE *out, FILE *operator) {
 static int write_cards(struct run *run, FILE *out, FILE *operator) {
     double begun = now();
     struct made m;
+    int r;
 
     for (unsigned i = 0; i < run->b->count; i++) {
         pthread_mutex_lock(&run->lock);
@@ -203,11 +205,11 @@ static int write_cards(struct run *run, FILE *out, FILE *operator) {
         run->done = i + 1;
         pthread_cond_broadcast(&run->written);
         pthread_mutex_unlock(&run->lock);
-        if (!write_all(&m, out, operator)) {
-            forget(&m);
-            return -(errno ? errno : EIO);
-        }
+        errno = 0;
+        r = write_all(&m, out, operator) ? 0 : -(errno ? errno : EIO);
         forget(&m);
+        if (r < 0)
+            return r;
         progress(run, i + 1, begun);
     }
     return 0;

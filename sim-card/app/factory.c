@@ -1,4 +1,4 @@
-#include "factory.h"
+#include "factory_internal.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -13,27 +13,6 @@
 #include "tb/output_file.h"
 
 enum { MAX_FILE = 65535, MAX_SECRET = 64 };
-
-/* What a section has become. */
-struct made {
-    const struct cardfile_entry *from;
-    EVP_PKEY *public; /* [key] [public] with a value */
-    X509 *cert;       /* [certificate] */
-    struct made *next;
-};
-
-struct factory {
-    const struct cardfile *f;
-    const struct factory_options *opt;
-    struct card_nvm *nvm;
-    struct made *made; /* latest first */
-    json_t *record, *domains, *applets, *keys, *certificates, *credentials, *psks;
-    struct tb_error *e;
-};
-
-static struct tb_span span_of(const struct cardfile_bytes *b) {
-    return tb_span(b->p, b->n);
-}
 
 static struct made *remember(struct factory *fy, const struct cardfile_entry *from) {
     struct made *m = calloc(1, sizeof *m);
@@ -55,7 +34,7 @@ static struct made *made_of(struct factory *fy, enum cardfile_kind kind, const c
     return NULL;
 }
 
-/* Identity, PINs, applets. */
+/* Identity, domains, applets. */
 
 static int make_identity(struct factory *fy) {
     const struct cardfile *f = fy->f;
@@ -65,7 +44,7 @@ static int make_identity(struct factory *fy) {
                                .msisdn = f->msisdn,
                                .smsc = f->smsc,
                                .mnc_digits = f->mnc_digits,
-                               .atr = span_of(&f->atr)};
+                               .atr = factory_span(&f->atr)};
     int r = card_perso_identity(fy->nvm, &id);
 
     if (r < 0)
@@ -77,163 +56,13 @@ static int make_identity(struct factory *fy) {
     return 0;
 }
 
-static int make_pin(struct factory *fy, const struct cardfile_entry *at) {
-    struct card_pin_spec spec = {.pin = at->text, .puk = at->puk, .enabled = at->enabled};
-    int r;
-
-    spec.ref = strcmp(at->name, "pin1") == 0   ? CARD_PIN1
-               : strcmp(at->name, "pin2") == 0 ? CARD_PIN2
-                                               : CARD_ADM1;
-    r = card_perso_pin(fy->nvm, &spec);
-    return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
-}
-
-/* What is not given is made up, as a SIM maker does. The network has to know it too. */
-static int make_usim(struct factory *fy, const struct cardfile_entry *at, uint8_t subscription,
-                     json_t *record) {
-    uint8_t made[2][16], sqn[6] = {0};
-    struct card_usim_spec spec = {.subscription = subscription,
-                                  .k = span_of(&at->k),
-                                  .opc = span_of(&at->opc),
-                                  .op = span_of(&at->op),
-                                  .delta = at->delta};
-    json_t *usim = json_object();
-    int r = RAND_bytes(made[0], sizeof made) == 1 ? 0 : TB_ECRYPTO;
-
-    if (!at->k.n)
-        spec.k = tb_span(made[0], sizeof made[0]);
-    if (!at->opc.n && !at->op.n)
-        spec.opc = tb_span(made[1], sizeof made[1]);
-    if (at->sqn.n)
-        memcpy(sqn, at->sqn.p, sizeof sqn);
-    for (size_t i = 0; i < sizeof sqn; i++)
-        spec.sqn = spec.sqn << 8 | sqn[i];
-    if (r == 0)
-        r = card_perso_usim(fy->nvm, &spec);
-    json_object_set_new(usim, "sqn", card_json_hex(tb_span(sqn, sizeof sqn)));
-    if (fy->opt->export_secrets) {
-        json_object_set_new(usim, "k", card_json_hex(spec.k));
-        json_object_set_new(usim, spec.op.n ? "op" : "opc",
-                            card_json_hex(spec.op.n ? spec.op : spec.opc));
-    }
-    json_object_set_new(record, "usim", usim);
-    tb_wipe(made, sizeof made);
-    return r < 0 ? factory_refused(fy->f, at, r, fy->e) : 0;
-}
-
-/* An eUICC and its profiles. */
-
-static int put_der(X509 *cert, struct tb_buf *out) {
-    unsigned char *der = NULL;
-    int n = i2d_X509(cert, &der);
-
-    if (n <= 0)
-        return TB_ECRYPTO;
-    tb_put(out, tb_span(der, (size_t)n));
-    OPENSSL_free(der);
-    return tb_buf_ok(out) ? 0 : TB_ERANGE;
-}
-
-/* It signs with a key under the issuer's certificate, who stands in for the eUICC's maker. */
-static int issue_for_euicc(struct factory *fy, struct tb_span eid, struct tb_buf *key,
-                           struct tb_buf *certificate, struct tb_buf *eum) {
-    char name[2 * 16 + 1];
-    const struct tb_pki_request req = {.role = TB_PKI_CLIENT,
-                                       .common_name = tb_hex_str(name, sizeof name, eid),
-                                       .not_before_s = -24L * 3600,
-                                       .not_after_s = 3650L * 24 * 3600};
-    EVP_PKEY *pair = EVP_EC_gen("P-256");
-    X509 *cert = NULL;
-    int r = pair ? factory_private_bytes(pair, key) : TB_ECRYPTO;
-
-    if (r == 0)
-        r = tb_pki_issue(fy->opt->issuer, pair, &req, &cert);
-    if (r == 0)
-        r = put_der(cert, certificate);
-    if (r == 0)
-        r = put_der(fy->opt->issuer->cert, eum);
-    if (r == 0)
-        json_object_set_new(fy->record, "euicc_certificate", card_json_pem(cert));
-    X509_free(cert);
-    EVP_PKEY_free(pair);
-    return r;
-}
-
-static int make_euicc(struct factory *fy, const struct cardfile_entry *at) {
-    enum { CERTIFICATE_MAX = 2048 };
-    uint8_t key[32], certificate[CERTIFICATE_MAX], eum[CERTIFICATE_MAX];
-    struct tb_buf k = TB_BUF(key), c = TB_BUF(certificate), m = TB_BUF(eum);
-    struct card_euicc_spec spec = {
-        .eid = span_of(&at->eid), .ci = span_of(&at->ci), .smdp = at->smdp, .smds = at->smds};
-    int r = fy->opt->issuer ? issue_for_euicc(fy, spec.eid, &k, &c, &m) : 0;
-
-    spec.key = tb_buf_span(&k);
-    spec.certificate = tb_buf_span(&c);
-    spec.eum = tb_buf_span(&m);
-    if (r == 0)
-        r = card_perso_euicc(fy->nvm, &spec);
-    tb_wipe(key, sizeof key);
-    if (r < 0)
-        return factory_refused(fy->f, at, r, fy->e);
-    json_object_set_new(fy->record, "eid", card_json_hex(spec.eid));
-    json_object_set_new(fy->record, "subscriptions", json_array());
-    return 0;
-}
-
-static int make_subscription_pins(struct factory *fy, const struct cardfile_entry *at) {
-    const struct card_pin_spec pin1 = {.subscription = (uint8_t)at->number,
-                                       .ref = CARD_PIN1,
-                                       .pin = at->pin1,
-                                       .puk = at->puk1,
-                                       .enabled = at->pin1_enabled},
-                               adm1 = {.subscription = (uint8_t)at->number,
-                                       .ref = CARD_ADM1,
-                                       .pin = at->adm1};
-    int r = at->pin1 ? card_perso_pin(fy->nvm, &pin1) : 0;
-
-    return r == 0 && at->adm1 ? card_perso_pin(fy->nvm, &adm1) : r;
-}
-
-static int make_subscription(struct factory *fy, const struct cardfile_entry *at) {
-    const struct card_identity id = {.subscription = (uint8_t)at->number,
-                                     .iccid = at->iccid,
-                                     .imsi = at->imsi,
-                                     .spn = at->spn,
-                                     .msisdn = at->msisdn,
-                                     .smsc = at->smsc,
-                                     .mnc_digits = at->mnc_digits};
-    const struct card_subscription_spec spec = {
-        .number = (uint8_t)at->number,
-        .enabled = at->enabled,
-        .cls = (enum card_profile_class)at->cls,
-        .forbid = at->forbid,
-        .nickname = at->nickname,
-        .provider = at->provider ? at->provider : at->spn,
-        .name = at->label ? at->label : at->name,
-        .notify = at->notify,
-    };
-    json_t *record =
-        json_pack("{s:s, s:i, s:s, s:s*, s:b}", "name", at->name, "number", (int)at->number,
-                  "iccid", at->iccid, "imsi", at->imsi, "enabled", (int)at->enabled);
-    int r = card_perso_identity(fy->nvm, &id);
-
-    json_array_append_new(json_object_get(fy->record, "subscriptions"), record);
-    if (r == 0)
-        r = make_subscription_pins(fy, at);
-    if (r == 0)
-        r = card_perso_subscription(fy->nvm, &spec);
-    if (r < 0)
-        return factory_refused(fy->f, at, r, fy->e);
-    return at->imsi ? make_usim(fy, at, (uint8_t)at->number, record) : 0;
-}
-
 static struct tb_span aid_of(const struct factory *fy, const char *domain) {
     static const uint8_t issuer[] = {0xA0, 0x00, 0x00, 0x01, 0x51, 0x00, 0x00, 0x00};
     const struct cardfile_entry *at = domain ? cardfile_find(fy->f, CARDFILE_DOMAIN, domain) : NULL;
 
     if (!at)
         return TB_SPAN_NONE;
-    return at->id.n ? span_of(&at->id) : tb_span(issuer, sizeof issuer);
+    return at->id.n ? factory_span(&at->id) : tb_span(issuer, sizeof issuer);
 }
 
 /* spec: GPCS 5.3.2 a supplementary domain with keys is personalised */
@@ -253,7 +82,7 @@ static int make_domain(struct factory *fy, const struct cardfile_entry *at) {
         .authorized = at->authorized,
         .placement = (uint8_t)at->placement,
         .life = life_of(fy, at),
-        .tar = span_of(&at->tar),
+        .tar = factory_span(&at->tar),
         .msl = at->msl,
     };
     int r = card_perso_app(fy->nvm, &spec);
@@ -305,8 +134,8 @@ static int make_keys(struct factory *fy, const struct cardfile_entry *at) {
     int r = RAND_bytes(made[0], sizeof made) == 1 ? 0 : TB_ECRYPTO;
 
     for (size_t i = 0; i < 3; i++) {
-        spec.keys[i] = at->hex.n     ? span_of(&at->hex)
-                       : given[i]->n ? span_of(given[i])
+        spec.keys[i] = at->hex.n     ? factory_span(&at->hex)
+                       : given[i]->n ? factory_span(given[i])
                                      : tb_span(made[i], sizeof made[i]);
         if (fy->opt->export_secrets)
             json_object_set_new(keys, names[i], card_json_hex(spec.keys[i]));
@@ -323,12 +152,12 @@ static int make_applet(struct factory *fy, const struct cardfile_entry *at) {
     const struct cardfile_entry *own = cardfile_find(fy->f, CARDFILE_PROFILE, name);
     struct card_profile profile = own ? own->knobs : *card_profile_find(name);
     const struct card_app_spec spec = {
-        .aid = span_of(&at->id),
+        .aid = factory_span(&at->id),
         .domain = aid_of(fy, at->domain),
         .instance = (uint8_t)at->instance,
         .profile = &profile,
         .placement = (uint8_t)at->placement,
-        .tar = span_of(&at->tar),
+        .tar = factory_span(&at->tar),
         .msl = at->msl,
     };
     int r;
@@ -338,9 +167,9 @@ static int make_applet(struct factory *fy, const struct cardfile_entry *at) {
     r = card_perso_app(fy->nvm, &spec);
     if (r < 0)
         return factory_refused(fy->f, at, r, fy->e);
-    json_array_append_new(fy->applets,
-                          json_pack("{s:o, s:s, s:i}", "aid", card_json_upper_hex(span_of(&at->id)),
-                                    "profile", name, "instance", (int)at->instance));
+    json_array_append_new(fy->applets, json_pack("{s:o, s:s, s:i}", "aid",
+                                                 card_json_upper_hex(factory_span(&at->id)),
+                                                 "profile", name, "instance", (int)at->instance));
     return 0;
 }
 
@@ -362,11 +191,12 @@ static int record_key(struct factory *fy, const struct made *m) {
         ok && tb_buf_ok(&spki) && EVP_Digest(spki.p, spki.n, digest, NULL, EVP_sha256(), NULL) == 1;
     if (!ok)
         return factory_refused(fy->f, at, TB_ECRYPTO, fy->e);
-    json_array_append_new(
-        fy->keys, json_pack("{s:s, s:o, s:i, s:s*, s:o, s:o}", "name", at->name, "id",
-                            card_json_upper_hex(span_of(&at->id)), "instance", (int)at->instance,
-                            "label", at->label, "public", card_json_hex(tb_buf_span(&bytes)),
-                            "spki_sha256", card_json_hex(tb_span(digest, sizeof digest))));
+    json_array_append_new(fy->keys,
+                          json_pack("{s:s, s:o, s:i, s:s*, s:o, s:o}", "name", at->name, "id",
+                                    card_json_upper_hex(factory_span(&at->id)), "instance",
+                                    (int)at->instance, "label", at->label, "public",
+                                    card_json_hex(tb_buf_span(&bytes)), "spki_sha256",
+                                    card_json_hex(tb_span(digest, sizeof digest))));
     return 0;
 }
 
@@ -395,10 +225,10 @@ static int make_key(struct factory *fy, const struct cardfile_entry *at) {
 
 static int make_secret(struct factory *fy, const struct cardfile_entry *at) {
     uint8_t random[MAX_SECRET];
-    struct tb_span value = at->text ? tb_span_str(at->text) : span_of(&at->hex);
+    struct tb_span value = at->text ? tb_span_str(at->text) : factory_span(&at->hex);
     struct card_object_spec spec = {
         .cls = CARD_SECRET,
-        .id = span_of(&at->id),
+        .id = factory_span(&at->id),
         .label = at->label ? tb_span_str(at->label) : TB_SPAN_NONE,
         .access = at->access,
         .key_type = at->type,
@@ -418,7 +248,7 @@ static int make_secret(struct factory *fy, const struct cardfile_entry *at) {
     if (r == 0 && at->psk_identity) {
         json_t *credential =
             json_pack("{s:s, s:s, s:o, s:i}", "kind", "psk", "identity", at->psk_identity, "id",
-                      card_json_hex(span_of(&at->id)), "instance", (int)at->instance);
+                      card_json_hex(factory_span(&at->id)), "instance", (int)at->instance);
 
         if (fy->opt->export_secrets)
             json_object_set_new(credential, "secret", card_json_hex(value));
@@ -498,7 +328,7 @@ static void record_certificate(struct factory *fy, const struct made *m) {
             strcmp(at->certificate, m->from->name) == 0)
             json_array_append_new(files,
                                   json_pack("{s:i, s:o, s:s}", "instance", (int)at->instance, "id",
-                                            card_json_upper_hex(span_of(&at->id)), "format",
+                                            card_json_upper_hex(factory_span(&at->id)), "format",
                                             at->format == CARDFILE_PEM ? "pem" : "der"));
     json_array_append_new(
         fy->certificates,
@@ -570,7 +400,7 @@ static int make_file(struct factory *fy, const struct cardfile_entry *at) {
     struct tb_buf content = TB_BUF(storage);
     struct card_object_spec spec = {
         .cls = CARD_FILE,
-        .id = span_of(&at->id),
+        .id = factory_span(&at->id),
         .label = at->label ? tb_span_str(at->label) : TB_SPAN_NONE,
         .access = at->access,
         .file_usage = at->file_usage,
@@ -583,7 +413,7 @@ static int make_file(struct factory *fy, const struct cardfile_entry *at) {
     else if (at->from)
         r = put_file(fy, at, &content);
     else
-        tb_put(&content, at->text ? tb_span_str(at->text) : span_of(&at->hex));
+        tb_put(&content, at->text ? tb_span_str(at->text) : factory_span(&at->hex));
     if (r < 0)
         return r;
     if (at->capacity && content.n > at->capacity)
@@ -598,13 +428,13 @@ static int make_file(struct factory *fy, const struct cardfile_entry *at) {
 static int make_entry(struct factory *fy, const struct cardfile_entry *at) {
     switch (at->kind) {
     case CARDFILE_USIM:
-        return make_usim(fy, at, 0, fy->record);
+        return factory_make_usim(fy, at, 0, fy->record);
     case CARDFILE_EUICC:
-        return make_euicc(fy, at);
+        return factory_make_euicc(fy, at);
     case CARDFILE_SUBSCRIPTION:
-        return make_subscription(fy, at);
+        return factory_make_subscription(fy, at);
     case CARDFILE_PIN:
-        return make_pin(fy, at);
+        return factory_make_pin(fy, at);
     case CARDFILE_KEYS:
         return make_keys(fy, at);
     case CARDFILE_APPLET:

@@ -179,6 +179,25 @@ bool card_faults_skip(const struct card_faults *f, uint16_t *ret_sw) {
     return status || (mute && !mute->executed) || (gone && !gone->executed);
 }
 
+int card_faults_may_write(enum card_nvm_write what, void *user) {
+    struct card_faults *f = user;
+    struct card_fault *cut = f->armed[CARD_FAULT_POWER_CUT];
+
+    if (f->dying && what == CARD_NVM_BEGIN)
+        f->dead = true;
+    if (!f->dead && !f->dying && cut && --cut->write == 0) {
+        cut->write = 1; /* for the next time, when there is one */
+        f->dying = cut->new_state;
+        f->dead = !cut->new_state;
+    }
+    if (f->dead)
+        return TB_ESTORE;
+    if (what != CARD_NVM_PUT || !f->armed[CARD_FAULT_MEMORY_FULL])
+        return 0;
+    f->full = true;
+    return TB_ESPACE;
+}
+
 /* Bits spread over the data, of the status word when there are none: the same ones each time. */
 static void flip(struct tb_buf *rsp, unsigned bits) {
     size_t n = rsp->n > 2 ? rsp->n - 2 : rsp->n;
@@ -239,6 +258,7 @@ unsigned card_faults_end(struct card_faults *f, struct tb_buf *rsp, struct card_
         corrupt(armed[CARD_FAULT_CORRUPT], rsp);
         happened |= 1u << CARD_FAULT_CORRUPT;
     }
+    f->dead |= f->dying;
     if (f->dead) {
         *turn = (struct card_link_turn){.end = CARD_LINK_GONE, .reason = "power cut"};
         happened |= 1u << CARD_FAULT_POWER_CUT;

@@ -41,7 +41,7 @@ struct card_faults {
     uint64_t fired;                             /* all in all */
     struct card_fault *armed[CARD_FAULT_KINDS]; /* for the command under way; NULL: not */
     bool full;        /* memory-full has refused a write of this command */
-    bool dying, dead; /* the power: goes with the end of the transaction, is gone */
+    bool dying, dead; /* the power: goes when the transaction is complete, is gone */
 };
 
 /* Adds what a request asks for. TB_EPARSE or TB_ERANGE with a message; nothing is changed then. */
@@ -59,5 +59,5 @@ bool card_faults_skip(const struct card_faults *f, uint16_t *ret_sw);
 unsigned card_faults_end(struct card_faults *f, struct tb_buf *rsp, struct card_link_turn *turn);
 const char *card_fault_name(unsigned kind);
 
-/* Wraps inner (given): fails as f says, which is borrowed. */
-struct card_nvm *card_nvm_faulty_new(struct card_nvm *inner, struct card_faults *f);
+/* For card_nvm_guard_new(), user: the faults. */
+int card_faults_may_write(enum card_nvm_write what, void *user);

@@ -449,7 +449,9 @@ static bool open_card(struct app *a) {
                      "there is no card in it; make one with 'sim-card personalise'");
         return complain(&e);
     }
-    a->nvm = card_nvm_faulty_new(a->nvm, &a->faults);
+    a->nvm = card_nvm_guard_new(a->nvm, card_faults_may_write, &a->faults);
+    if (!a->nvm)
+        abort();
     cfg.nvm = a->nvm;
     a->card = card_new(&cfg, &r);
     if (!a->card) {

@@ -1,11 +1,6 @@
 /* sim-card verify-output: is this output file what the platform will take? */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "tb/cli.h"
@@ -99,50 +94,22 @@ static int verify_rows(struct tb_span text, const char *file, const struct tb_ke
     return r;
 }
 
-static int map(const char *file, struct tb_span *ret, struct tb_error *e) {
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    void *p = MAP_FAILED;
-
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0)
-        p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (fd >= 0)
-        close(fd);
-    if (fd >= 0 && p == MAP_FAILED)
-        return tb_error_set(e, TB_EPARSE, file, 0, "is empty, or not a file");
-    if (fd < 0)
-        return tb_error_set(e, -errno, file, 0, "cannot read: %s", tb_strerror(-errno));
-    *ret = tb_span(p, (size_t)st.st_size);
-    return 0;
-}
-
-static int check_signature(const struct options *opt, const char *file, struct tb_span text,
-                           char *ret_signer, size_t cap, struct tb_error *e) {
-    char beside[4096];
-
-    if (opt->is_unsigned)
-        return 0;
-    snprintf(beside, sizeof beside, "%s.p7s", file);
-    return tb_cms_verify(text, opt->signature ? opt->signature : beside, opt->signer, ret_signer,
-                         cap, e);
-}
-
 static int verify(const struct options *opt, const char *file, struct tb_error *e) {
     struct verified v = {0};
     struct tb_kek kek = {.n = 0};
     struct tb_span text;
     char signer[256] = "nobody";
-    int r = map(file, &text, e);
+    int r = tb_cms_map(file, &text, e);
 
     if (r < 0)
         return r;
     r = opt->kek ? tb_kek_load(opt->kek, &kek, e) : 0;
-    if (r == 0)
-        r = check_signature(opt, file, text, signer, sizeof signer, e);
+    if (r == 0 && opt->signer)
+        r = tb_cms_verify(file, text, opt->signature, opt->signer, signer, sizeof signer, e);
     if (r == 0)
         r = verify_rows(text, file, kek.n ? &kek : NULL, &v, e);
     tb_wipe(&kek, sizeof kek);
-    munmap((void *)(uintptr_t)text.p, text.n);
+    tb_cms_unmap(text);
     if (r < 0)
         return r;
     printf("%s: %lu rows, %lu certificates or public keys, %lu pre-shared keys, %lu of them for "

@@ -4,17 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../../wire/tests/fuzz_test.h"
 #include "tb/output_file.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                             \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static void again(const struct tb_span *fields, size_t n) {
     static uint8_t room[1 << 20];

@@ -39,6 +39,13 @@ int card_nvm_sqlite_create(const char *path, struct card_nvm **ret, struct tb_er
 int card_nvm_sqlite_open_read(const char *path, struct card_nvm **ret,
                               struct tb_error *e) TB_CHECKED;
 
+/* Wraps inner (given) and asks before each write: 0 lets it happen, a negative value is what it
+ * fails with. After TB_ESTORE power is gone: a transaction that was open is as if it had never
+ * begun. NULL when out of memory. */
+enum card_nvm_write { CARD_NVM_BEGIN, CARD_NVM_PUT, CARD_NVM_DEL, CARD_NVM_COMMIT };
+typedef int card_nvm_may_fn(enum card_nvm_write what, void *user);
+struct card_nvm *card_nvm_guard_new(struct card_nvm *inner, card_nvm_may_fn *may, void *user);
+
 /* Wraps inner (given): the cut-th write operation from now on (begin, put, del and commit each
  * count as one) and all later ones fail as if power had gone: what inner holds afterwards is what a
  * real power cut leaves. */
